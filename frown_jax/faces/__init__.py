@@ -1,0 +1,1 @@
+"""Embedded faces: a CC0 morphable head, rendered in JAX."""
