@@ -1,0 +1,1 @@
+"""Data: readers, cache, splits. `load.load` is the entry."""

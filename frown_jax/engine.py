@@ -1,0 +1,266 @@
+"""The vmapped training step, the epoch scan, and per-member schedules and stopping, for one compile group.
+
+Everything here is pure and traced; the host loop is in `train`. Shapes: S members, B batch, N training images,
+K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct, traverse_util
+from flax.core import FrozenDict
+
+from frown_jax import augment, losses
+from frown_jax.members import Member
+from frown_jax.metrics.device import multiclass_auroc
+from frown_jax.models import resnet
+
+Tree = FrozenDict | dict
+
+
+@struct.dataclass
+class State:
+    """All that changes while training, stacked over members [S, ...]."""
+
+    params: Tree
+    batch_stats: Tree
+    optimiser: optax.OptState
+    best_params: Tree
+    best_batch_stats: Tree
+    best_score: jax.Array  # validation AUROC
+    best_epoch: jax.Array  # int32, -1 before the first
+    rate_scale: jax.Array  # of the plateau schedule
+    plateau_best: jax.Array  # validation loss
+    plateau_wait: jax.Array  # int32 epochs
+    active: jax.Array  # bool; a member that stopped or failed is frozen
+    failed_step: jax.Array  # int32 step of the first non-finite loss or gradient, -1 if none
+
+
+@struct.dataclass
+class Sums:
+    """Running totals of an epoch, [S]."""
+
+    loss: jax.Array
+    correct: jax.Array
+    count: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Static:
+    """What is compiled in."""
+
+    model: nn.Module
+    image_size: int
+    batch_size: int
+    evaluation_batch_size: int
+    trainable: str
+
+
+def _epoch_rows(member: Member, epoch: jax.Array, steps: int, batch: int) -> jax.Array:
+    """Shuffled training rows of an epoch, int32 [steps, batch]; entries past the member's size are padding."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 1), epoch)
+    place = jnp.arange(member.sampling.shape[0])
+    order = jnp.argsort(jnp.where(place < member.sampling_size, jax.random.uniform(key, place.shape), jnp.inf))
+    rows = member.sampling[order]
+    return jnp.pad(rows, (0, steps * batch - rows.shape[0])).reshape(steps, batch)
+
+
+def _rate_factor(member: Member, state_scale: jax.Array, epoch: jax.Array, step: jax.Array, batch: int) -> jax.Array:
+    """What the schedule multiplies the member's learning rate by."""
+    own_steps = (member.sampling_size + batch - 1) // batch
+    passed = epoch + step / own_steps  # epochs
+    stairs = member.schedule_factor ** (epoch // member.schedule_patience).astype(jnp.float32)
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(passed / member.epochs, 1)))
+    factor = jnp.stack([jnp.ones(()), stairs, state_scale, cosine])[member.schedule]
+    warm = jnp.where(member.warmup_epochs > 0, (passed + 1 / own_steps) / jnp.maximum(member.warmup_epochs, 1e-9), 1)
+    return factor * jnp.minimum(warm, 1)
+
+
+def _select(choose: jax.Array, new: Tree, old: Tree) -> Tree:
+    return jax.tree.map(lambda a, b: jnp.where(choose, a, b), new, old)
+
+
+class Engine:
+    """Compiled functions of one group. `images` and `labels` are the resident training set."""
+
+    def __init__(self, static: Static, steps_per_epoch: int, steps_per_call: int):
+        self.static = static
+        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_call = min(steps_per_call, steps_per_epoch)
+        self._adam = optax.scale_by_adam()
+        self.init = jax.jit(jax.vmap(self._init, in_axes=(0, None)))
+        self.train = jax.jit(self._train, donate_argnums=(0, 1))
+        self.predict = jax.jit(self._predict)
+        self.finish_epoch = jax.jit(jax.vmap(self._finish_epoch, in_axes=(0, 0, 0, None, None)), donate_argnums=0)
+
+    # --- one member ---------------------------------------------------------------------------------------------
+
+    def _init(self, member: Member, pretrained: Tree | None) -> State:
+        key = jax.random.fold_in(jax.random.key(member.seed), 0)
+        size = self.static.image_size
+        variables = self.static.model.init(key, jnp.zeros((1, size, size, 3)), train=False)
+        if pretrained is not None:  # every collection, except parameters that the file does not hold (the head)
+            merged = traverse_util.flatten_dict(dict(variables))
+            merged.update(traverse_util.flatten_dict(pretrained))
+            variables = traverse_util.unflatten_dict(merged)
+        params, stats = variables["params"], variables["batch_stats"]
+        i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
+        return State(
+            params=params,
+            batch_stats=stats,
+            optimiser=self._adam.init(params),
+            best_params=jax.tree.map(jnp.copy, params),
+            best_batch_stats=jax.tree.map(jnp.copy, stats),
+            best_score=jnp.zeros(()),
+            best_epoch=i32(-1),
+            rate_scale=jnp.ones(()),
+            plateau_best=jnp.asarray(jnp.inf),
+            plateau_wait=i32(0),
+            active=jnp.asarray(True),
+            failed_step=i32(-1),
+        )
+
+    def _loss(
+        self, params: Tree, stats: Tree, member: Member, x: jax.Array, y: jax.Array, w: jax.Array, valid: jax.Array, key
+    ):
+        (logits, _), updated = self.static.model.apply(
+            {"params": params, "batch_stats": stats},
+            x,
+            train=True,
+            mask=valid,
+            dropout_rate=member.dropout_rate,
+            dropout_key=key,
+            mutable=["batch_stats"],
+        )
+        per_example = losses.cross_entropy(logits, y)
+        loss = losses.reduce(per_example, w, valid, member.normaliser)
+        correct = ((logits.argmax(-1) == y) & valid).sum()
+        return loss, (updated["batch_stats"], jnp.where(valid, per_example, 0).sum(), correct)
+
+    def _trained(self, updates: Tree) -> Tree:
+        if self.static.trainable == "all":
+            return updates
+        flat = traverse_util.flatten_dict(updates)
+        kept = {k: v if resnet.is_trainable(k, self.static.trainable) else jnp.zeros_like(v) for k, v in flat.items()}
+        return traverse_util.unflatten_dict(kept)
+
+    def _step(self, state: State, sums: Sums, member: Member, rows: jax.Array, images, labels, epoch, step):
+        batch = self.static.batch_size
+        valid = step * batch + jnp.arange(batch) < member.sampling_size
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 2), epoch * 1_000_003 + step)
+        augment_key, dropout_key = jax.random.split(key)
+        x = augment.batch(images, rows, member.augmentation, augment_key, self.static.image_size)
+        y = labels[rows]
+        w = member.class_weights[y] * member.example_weights[rows]
+        grad_of = jax.value_and_grad(self._loss, has_aux=True)
+        (loss, (stats, loss_sum, correct)), grads = grad_of(
+            state.params, state.batch_stats, member, x, y, w, valid, dropout_key
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(grads))
+        updates, optimiser = self._adam.update(grads, state.optimiser)
+        rate = member.learning_rate * _rate_factor(member, state.rate_scale, epoch, step, batch)
+        updates = jax.tree.map(lambda u, p: -rate * (u + member.weight_decay * p), updates, state.params)
+        params = optax.apply_updates(state.params, self._trained(updates))
+
+        running = state.active & valid.any()
+        go = running & finite
+        failed = running & ~finite
+        state = state.replace(
+            params=_select(go, params, state.params),
+            batch_stats=_select(go, stats, state.batch_stats),
+            optimiser=_select(go, optimiser, state.optimiser),
+            active=state.active & ~failed,
+            failed_step=jnp.where(failed, epoch * self.steps_per_epoch + step, state.failed_step).astype(jnp.int32),
+        )
+        sums = Sums(
+            loss=sums.loss + jnp.where(go, loss_sum, 0),
+            correct=sums.correct + jnp.where(go, correct, 0),
+            count=sums.count + jnp.where(go, valid.sum(), 0),
+        )
+        return state, sums
+
+    def _finish_epoch(self, state: State, member: Member, logits: jax.Array, labels: jax.Array, epoch: jax.Array):
+        """Validation metrics of an epoch, best weights, plateau, early stopping."""
+        score = multiclass_auroc(jax.nn.softmax(logits), labels)
+        loss = losses.cross_entropy(logits, labels).mean()
+        accuracy = (logits.argmax(-1) == labels).mean()
+        improved = state.active & (score - state.best_score >= member.min_improvement)
+        best_epoch = jnp.where(improved, epoch, state.best_epoch)
+        # torch's ReduceLROnPlateau: better by a factor of 1e-4, dropped when it has waited longer than patience.
+        lower = loss < state.plateau_best * (1 - 1e-4)
+        wait = jnp.where(lower, 0, state.plateau_wait + 1)
+        drop = wait > member.schedule_patience
+        stop = (epoch - best_epoch > member.patience) | (epoch + 1 >= member.epochs)
+        frozen = state
+        state = state.replace(
+            best_params=_select(improved, state.params, state.best_params),
+            best_batch_stats=_select(improved, state.batch_stats, state.best_batch_stats),
+            best_score=jnp.where(improved, score, state.best_score),
+            best_epoch=best_epoch.astype(jnp.int32),
+            rate_scale=jnp.where(drop, state.rate_scale * member.schedule_factor, state.rate_scale),
+            plateau_best=jnp.where(lower, loss, state.plateau_best),
+            plateau_wait=jnp.where(drop, 0, wait).astype(jnp.int32),
+            active=state.active & ~stop,
+        )
+        metrics = {
+            "val_loss": loss,
+            "val_accuracy": accuracy,
+            "val_auroc": score,
+            "best_val_auroc": state.best_score,
+            "ran": frozen.active | (frozen.failed_step >= epoch * self.steps_per_epoch),
+        }
+        return _select(frozen.active, state, frozen), metrics
+
+    # --- all members --------------------------------------------------------------------------------------------
+
+    def _train(self, state: State, sums: Sums, group: Member, images, labels, epoch, first_step):
+        """`steps_per_call` steps of every member, from `first_step` of the epoch; steps past its end do nothing."""
+        rows_of = functools.partial(_epoch_rows, steps=self.steps_per_epoch, batch=self.static.batch_size)
+        rows = jax.vmap(rows_of, in_axes=(0, None))(group, epoch)
+        step_all = jax.vmap(self._step, in_axes=(0, 0, 0, 0, None, None, None, None))
+
+        def body(carry: tuple[State, Sums], offset: jax.Array):
+            step = first_step + offset
+
+            def run(carry: tuple[State, Sums]) -> tuple[State, Sums]:
+                return step_all(*carry, group, rows[:, step], images, labels, epoch, step)
+
+            return jax.lax.cond(step < self.steps_per_epoch, run, lambda c: c, carry), None
+
+        (state, sums), _ = jax.lax.scan(body, (state, sums), jnp.arange(self.steps_per_call))
+        return state, sums
+
+    def _predict(self, params: Tree, stats: Tree, images: jax.Array) -> jax.Array:
+        """Logits of every member on every image, float32 [S, N, K]. Each batch is read once for all members."""
+        size = min(self.static.evaluation_batch_size, images.shape[0])
+        count = images.shape[0]
+        batches = -(-count // size)
+        padded = jnp.pad(images, ((0, batches * size - count), (0, 0), (0, 0), (0, 0)))
+
+        def one(params: Tree, stats: Tree, x: jax.Array) -> jax.Array:
+            return self.static.model.apply({"params": params, "batch_stats": stats}, x, train=False)[0]
+
+        def batch(raw: jax.Array) -> jax.Array:
+            x = augment.plain(raw, self.static.image_size)
+            return jax.vmap(one, in_axes=(0, 0, None))(params, stats, x)
+
+        logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
+        return jnp.moveaxis(logits, 1, 0).reshape(logits.shape[1], batches * size, -1)[:, :count]
+
+
+def no_sums(count: int) -> Sums:
+    """Zero totals for `count` members."""
+    zero = np.zeros(count, np.float32)
+    return Sums(*(jnp.asarray(zero) for _ in range(3)))
+
+
+def steps_per_epoch(group: Member, batch_size: int) -> int:
+    """Steps of the longest epoch of a stacked group."""
+    return -(-int(np.max(np.asarray(group.sampling_size))) // batch_size)

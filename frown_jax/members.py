@@ -1,0 +1,175 @@
+"""A member is one training run as data; a grid of them becomes few compile groups.
+
+A mitigation edits a member's values. Members that agree in everything static (network, batch size, image size)
+share one program and train together under `vmap`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from frown_jax.augment import Augmentation
+from frown_jax.losses import PER_COUNT, PER_WEIGHT
+
+CONSTANT, STEP, PLATEAU, COSINE = range(4)
+SCHEDULES = {"constant": CONSTANT, "step": STEP, "plateau": PLATEAU, "cosine": COSINE}
+CLASS_WEIGHTS = ("none", "inverse", "repo")
+NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT}
+
+# Sections of the config whose fields are values of a member, not parts of the program.
+TRACED_SECTIONS = ("optimiser", "schedule", "stopping", "loss", "augment")
+
+
+@struct.dataclass
+class Member:
+    """Traced values of one run; stacked along a leading axis for many. Scalars unless said otherwise."""
+
+    seed: jax.Array  # uint32
+    learning_rate: jax.Array
+    weight_decay: jax.Array
+    dropout_rate: jax.Array
+    schedule: jax.Array  # int32, one of SCHEDULES
+    schedule_patience: jax.Array  # int32, epochs between drops (step) or without improvement (plateau)
+    schedule_factor: jax.Array
+    warmup_epochs: jax.Array
+    epochs: jax.Array  # int32, at most
+    patience: jax.Array  # int32: stop once more epochs than this bring no improvement
+    min_improvement: jax.Array  # of validation AUROC
+    class_weights: jax.Array  # [K]
+    example_weights: jax.Array  # [N] attention factor of each training image
+    normaliser: jax.Array  # int32, see losses.reduce
+    sampling: jax.Array  # int32 [T], training rows of an epoch, padded
+    sampling_size: jax.Array  # int32, how many entries of `sampling` count
+    augmentation: Augmentation
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A member before data: who it is and its own config."""
+
+    member: int  # position in the grid
+    method: str
+    seed: int
+    config: FrozenConfigDict
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Members that share one program."""
+
+    config: FrozenConfigDict  # of the first member; its static part holds for all
+    specs: tuple[Spec, ...]
+
+
+def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
+    """Weight of each class from its count in training.
+
+    Args:
+      how: 'none' (1), 'inverse' (n / (K n_k), mean 1 over the examples), 'repo' (softmax(1 / n_k), which is what
+        the first study's code computes and is uniform in effect).
+      counts: int [K].
+
+    Returns:
+      float32 [K]; 0 for a class without examples (except 'none').
+
+    Raises:
+      ValueError: unknown `how`.
+    """
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    if how == "none":
+        return np.ones(len(counts), np.float32)
+    inverse = np.divide(1, counts, out=np.zeros_like(counts), where=present)
+    if how == "inverse":
+        return (inverse * counts.sum() / present.sum()).astype(np.float32)
+    if how == "repo":
+        powers = np.where(present, np.exp(inverse), 0)
+        return (powers / powers.sum()).astype(np.float32)
+    raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
+
+
+def build(spec: Spec, labels: np.ndarray, classes: int) -> Member:
+    """The member of a spec on a training set.
+
+    Args:
+      spec: the run.
+      labels: int [N], class codes of the training images.
+      classes: K.
+    """
+    c = spec.config
+    count = len(labels)
+    f, i = np.float32, np.int32
+    return Member(
+        seed=np.uint32(spec.seed),
+        learning_rate=f(c.optimiser.learning_rate),
+        weight_decay=f(c.optimiser.weight_decay),
+        dropout_rate=f(c.optimiser.dropout_rate),
+        schedule=i(SCHEDULES[c.schedule.name]),
+        schedule_patience=i(c.schedule.patience),
+        schedule_factor=f(c.schedule.factor),
+        warmup_epochs=f(c.schedule.warmup_epochs),
+        epochs=i(c.epochs),
+        patience=i(c.stopping.patience),
+        min_improvement=f(c.stopping.min_improvement),
+        class_weights=class_weights(c.loss.class_weights, np.bincount(labels, minlength=classes)),
+        example_weights=np.ones(count, f),
+        normaliser=i(NORMALISERS[c.loss.normaliser]),
+        sampling=np.arange(count, dtype=i),
+        sampling_size=i(count),
+        augmentation=Augmentation(**{k: f(v) for k, v in c.augment.items()}),
+    )
+
+
+def stack(members: Sequence[Member]) -> Member:
+    """One pytree with a leading member axis; sampling tables are padded to the longest."""
+    longest = max(len(m.sampling) for m in members)
+    padded = [m.replace(sampling=np.pad(m.sampling, (0, longest - len(m.sampling)))) for m in members]
+    return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *padded)
+
+
+def points_of(sweep: Callable[[Callable[..., None]], None] | None) -> list[dict[str, object]]:
+    """Runs a config file's `sweep(add)`; each `add(**{'dotted.field': value})` is one point of the grid."""
+    points: list[dict[str, object]] = []
+    if sweep is not None:
+        sweep(lambda **fields: points.append(fields))
+    return points or [{}]
+
+
+def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Group]:
+    """Points x seeds, grouped by what their programs share.
+
+    Args:
+      config: the base; `config.seeds` are run at every point, `config.method` names a point unless it sets its own.
+      points: overrides by dotted field name.
+
+    Returns:
+      Groups in order of first appearance; `Spec.member` counts through the whole grid.
+
+    Raises:
+      KeyError: a point names a field that the config does not have.
+    """
+    groups: dict[str, list[Spec]] = {}
+    member = 0
+    for point in points:
+        own = config.copy_and_resolve_references()
+        own.lock()
+        own.update_from_flattened_dict(point)
+        frozen = FrozenConfigDict(own)
+        for seed in config.seeds:
+            spec = Spec(member=member, method=own.method, seed=int(seed), config=frozen)
+            groups.setdefault(_static_part(own), []).append(spec)
+            member += 1
+    return [Group(config=specs[0].config, specs=tuple(specs)) for specs in groups.values()]
+
+
+def _static_part(config: ConfigDict) -> str:
+    """Everything but the traced fields, as text."""
+    traced = (*TRACED_SECTIONS, "method", "seeds", "epochs")
+    return str(sorted((k, str(v)) for k, v in config.items() if k not in traced))

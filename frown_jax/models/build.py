@@ -1,0 +1,26 @@
+"""From a config's model section to a network."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from frown_jax.models import conv, resnet
+
+_NETWORKS = {"resnet18": resnet.ResNet18, "resnet10": resnet.ResNet10}
+
+
+def network(config: FrozenConfigDict, classes: int) -> nn.Module:
+    """The network of a validated `model` section, for `classes` outputs."""
+    name = config.dtype
+    if name == "auto":
+        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return _NETWORKS[config.name](
+        classes=classes,
+        width=config.width,
+        trainable=config.trainable,
+        dtype=jnp.dtype(name),
+        lowering=conv.resolve(config.conv),
+    )

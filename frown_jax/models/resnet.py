@@ -1,0 +1,120 @@
+"""ResNet (He et al. 2016) as in torchvision, at any width.
+
+Module names are torchvision's with dots as underscores, so that weights map by name (`models.weights`).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from frown_jax.models import conv
+from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
+
+TRAINABLE = ("all", "last_block", "head")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, projected where the shape changes."""
+
+    features: int
+    stride: int
+    dtype: jnp.dtype
+    lowering: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+        conv_ = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
+        norm = functools.partial(BatchNorm, dtype=self.dtype)
+        y = conv_(self.features, 3, self.stride, name="conv1")(x)
+        y = nn.relu(norm(name="bn1")(y, train=train, mask=mask))
+        y = conv_(self.features, 3, name="conv2")(y)
+        y = norm(name="bn2")(y, train=train, mask=mask)
+        if x.shape != y.shape:
+            x = conv_(self.features, 1, self.stride, name="downsample_0")(x)
+            x = norm(name="downsample_1")(x, train=train, mask=mask)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Image classifier.
+
+    Attributes:
+      stage_sizes: blocks per stage.
+      classes: outputs of the head.
+      width: channels of the first stage; torchvision's is 64.
+      trainable: 'all', 'last_block' (last stage and head) or 'head'. Frozen parts get no gradient and run
+        their batch norms on the running statistics.
+      dtype: of the computation; parameters, statistics and logits are float32.
+      lowering: see models.conv.
+    """
+
+    stage_sizes: tuple[int, ...]
+    classes: int
+    width: int = 64
+    trainable: str = "all"
+    dtype: jnp.dtype = jnp.float32
+    lowering: str = "auto"
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool,
+        mask: jax.Array | None = None,
+        dropout_rate: jax.Array | float = 0.0,
+        dropout_key: jax.Array | None = None,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Forward pass.
+
+        Args:
+          x: normalised images, float [B, H, W, 3].
+          train: batch statistics and dropout, or running statistics and none.
+          mask: bool [B]; examples outside it do not enter batch statistics.
+          dropout_rate: before the head, may be traced.
+          dropout_key: needed when training; None switches dropout off.
+
+        Returns:
+          Logits, float32 [B, classes], and intermediates: 'features' [B, 8 * width], 'stage1' ... 'stage4'.
+        """
+        stages = len(self.stage_sizes)
+        first_trained = {"all": 0, "last_block": stages, "head": stages + 1}[self.trainable]
+
+        def live(part: int) -> bool:
+            return train and part >= first_trained
+
+        out: dict[str, jax.Array] = {}
+        x = Conv(self.width, 7, 2, dtype=self.dtype, lowering=self.lowering, name="conv1")(x)
+        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=live(0), mask=mask))
+        x = conv.max_pool2d(x, 3, 2, 1, self.lowering)
+        for stage, blocks in enumerate(self.stage_sizes, 1):
+            if stage == first_trained:
+                x = jax.lax.stop_gradient(x)
+            for block in range(blocks):
+                stride = 2 if stage > 1 and block == 0 else 1
+                name = f"layer{stage}_{block}"
+                layer = BasicBlock(self.width * 2 ** (stage - 1), stride, self.dtype, self.lowering, name=name)
+                x = layer(x, train=live(stage), mask=mask)
+            out[f"stage{stage}"] = x
+        x = x.astype(jnp.float32).mean((1, 2))
+        if first_trained > stages:
+            x = jax.lax.stop_gradient(x)
+        out["features"] = x
+        if train and dropout_key is not None:
+            x = dropout(x, dropout_rate, dropout_key)
+        return Linear(self.classes, name="fc")(x), out
+
+
+ResNet18 = functools.partial(ResNet, (2, 2, 2, 2))
+ResNet10 = functools.partial(ResNet, (1, 1, 1, 1))
+
+
+def is_trainable(path: tuple[str, ...], trainable: str) -> bool:
+    """Whether the parameter at `path` (module names) is updated."""
+    if trainable == "all" or path[0] == "fc":
+        return True
+    return trainable == "last_block" and path[0].startswith("layer4")
