@@ -121,7 +121,7 @@ class Engine:
             best_score=jnp.zeros(()),
             best_epoch=i32(-1),
             rate_scale=jnp.ones(()),
-            plateau_best=jnp.asarray(jnp.inf),
+            plateau_best=jnp.full((), jnp.inf, jnp.float32),
             plateau_wait=i32(0),
             active=jnp.asarray(True),
             failed_step=i32(-1),

@@ -1,0 +1,70 @@
+"""What all commands share: one clear line for bad input, quiet logs."""
+
+from __future__ import annotations
+
+import logging as std_logging
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from frown_jax.config import ConfigError
+from frown_jax.data.dataset import DataError
+from frown_jax.models.torch_file import WeightsError
+
+USER_ERRORS = (ConfigError, DataError, WeightsError)
+EXIT_USAGE = 2
+
+
+def fail(message: object) -> None:
+    """Prints an error that the user can mend, and leaves."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EXIT_USAGE)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Flag parsing whose failures are one line: a typo in --config.x, a config argument that does not exist."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as e:
+        fail(f"{e} (--help lists the flags)")
+    except (AttributeError, KeyError) as e:
+        fail(f"--config: {str(e).strip(chr(34))}")
+    except USER_ERRORS as e:
+        fail(e)
+    except FileNotFoundError as e:
+        fail(f"--config: no such file: {e.filename or e}")
+    except (TypeError, ValueError) as e:
+        fail(f"--config: {e}")
+    return []
+
+
+class _OnlyOurs(std_logging.Filter):
+    """Below warnings, only this package's lines; and not JAX's search for devices that are not there."""
+
+    def filter(self, record: std_logging.LogRecord) -> bool:
+        return record.levelno >= std_logging.WARNING or "frown_jax" in record.pathname
+
+
+def run(main: Callable[[], None], usage: str) -> None:
+    """Runs a command: parses flags, then `main`, turning user errors into one line and exit code 2.
+
+    Args:
+      main: the command.
+      usage: shown by --help, above the flags.
+    """
+    sys.modules["__main__"].__doc__ = usage
+
+    def guarded(argv: list[str]) -> None:
+        if len(argv) > 1 and not getattr(main, "takes_files", False):
+            fail(f"unexpected argument {argv[1]!r} (--help lists the flags)")
+        logging.set_verbosity(logging.INFO)
+        handler = logging.get_absl_handler()
+        handler.addFilter(_OnlyOurs())
+        handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        try:
+            main(argv[1:]) if getattr(main, "takes_files", False) else main()
+        except USER_ERRORS as e:
+            fail(e)
+
+    app.run(guarded, flags_parser=_parse)

@@ -1,0 +1,70 @@
+"""Trains a config's grid of members and reports on them.
+
+  python launch.py --config=configs/baseline.py                 embedded faces, minutes on a CPU
+  python launch.py --config=configs/baseline.py:rafdb --config.data.dir=DIR
+  python launch.py --config=configs/baseline.py --config.epochs=30 --config.seeds='(0,1,2,3)'
+
+Any field of the config can be set as --config.FIELD=VALUE; --print_config shows them all. Interrupted, the same
+command continues where the last epoch ended. Config files say what they take after the colon.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import sys
+import time
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from frown_jax import config as configs
+from frown_jax.cli import common
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
+_WORKDIR = flags.DEFINE_string("workdir", "", "Run directory; by default runs/NAME-HASH of the settings.")
+_PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print every setting and stop.")
+
+
+def _sweep_of(config_file: str):
+    """The config file's `sweep(add)`, if it has one."""
+    path = config_file.partition(":")[0]
+    spec = importlib.util.spec_from_file_location("_frown_jax_config", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, "sweep", None)
+
+
+def _run() -> None:
+    if _CONFIG.value is None:
+        common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
+    config = _CONFIG.value
+    if _PRINT_CONFIG.value:
+        print(config)
+        return
+    configs.validate(config)
+
+    # Heavy imports wait until the settings are known to be good.
+    from frown_jax import members, rundir, train
+    from frown_jax.progress import duration
+    from frown_jax.report import text
+
+    began = time.monotonic()
+    flag = flags.FLAGS["config"]
+    config_file = config_flags.get_config_filename(flag)
+    points = members.points_of(_sweep_of(config_file))
+    name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
+    workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
+    train.use_compilation_cache(config)
+    trained = train.train(config, points, workdir, config_flags.get_override_values(flag))
+    table = text.render(trained.results, "test", trained.data.attributes, trained.data.name)
+    rundir.RunDir(workdir).write_text("table.txt", table)
+    print(table)
+    logging.info("done in %s; everything is in %s", duration(time.monotonic() - began), workdir)
+
+
+def main() -> None:
+    """Entry point."""
+    sys.path.insert(0, "")  # config files may import from the folder that they are run in
+    common.run(_run, __doc__ or "")

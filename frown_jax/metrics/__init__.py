@@ -1,0 +1,1 @@
+"""Metrics: performance, fairness, tables. Usable alone."""

@@ -1,0 +1,181 @@
+"""The run directory: what a run leaves behind, and what lets it continue.
+
+    config.json          every setting, the grid's points, the command's overrides
+    versions.json        software, device, git state
+    data_report.txt      what was left out of the data or differs from the published
+    members.csv          who is who: member, method, seed, best epoch, failed step
+    metrics.jsonl        a line per epoch and member
+    checkpoints/groupN/  orbax
+    predictions.parquet  a row per member, split and image
+    results.csv          long format: member, method, seed, split, metric, attribute, group, n, value
+    timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import pandas as pd
+from ml_collections import ConfigDict
+
+import frown_jax
+from frown_jax.config import ConfigError
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
+_NOT_COMPARED = ("data.cache_dir",)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for name, part in value.items() for k, v in _flat(part, f"{prefix}{name}.").items()}
+    return {prefix[:-1]: value}
+
+
+def _as_json(config: ConfigDict) -> dict:
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def default_path(name: str, config: ConfigDict, points: Iterable[dict]) -> pathlib.Path:
+    """runs/NAME-HASH: the same command finds the same directory again, and continues it."""
+    settings = {k: v for k, v in _flat(_as_json(config)).items() if k not in _NOT_COMPARED}
+    text = json.dumps([settings, list(points)], sort_keys=True)
+    return pathlib.Path("runs") / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def versions() -> dict:
+    """Software, device and git state of this process."""
+    here = pathlib.Path(frown_jax.__file__).parent
+    try:
+        git = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        git = ""
+    return {
+        "frown_jax": frown_jax.__version__,
+        "git": git,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.local_device_count(),
+        "backend": jax.default_backend(),
+        "command": sys.argv,
+        **{p: importlib.metadata.version(p) for p in _PACKAGES},
+    }
+
+
+class RunDir:
+    """A run directory, created or continued."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, path: pathlib.Path, config: ConfigDict, points: list[dict], overrides: dict) -> RunDir:
+        """Makes the directory, or continues one of the same settings.
+
+        Raises:
+          ConfigError: it cannot be written, or holds a run with other settings (the difference is shown).
+        """
+        run = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as e:
+            raise ConfigError(f"--workdir={path} cannot be written ({e.strerror}): choose another folder") from None
+        new = {"config": _as_json(config), "points": json.loads(json.dumps(points))}
+        if run.config_path.exists():
+            old = run.read_config()
+            run._refuse_difference(_flat(old["config"]), _flat(new["config"]))
+            if old["points"] != new["points"]:
+                raise ConfigError(f"{path} holds a run over other points: choose another --workdir")
+        else:
+            run.write_json("config.json", {**new, "overrides": json.loads(json.dumps(overrides, default=str))})
+        return run
+
+    @classmethod
+    def open(cls, path: pathlib.Path) -> RunDir:
+        """An existing run.
+
+        Raises:
+          ConfigError: there is no run.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            raise ConfigError(f"--run={path}: there is no run (no config.json)")
+        return run
+
+    def _refuse_difference(self, old: dict, new: dict) -> None:
+        changed = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in _NOT_COMPARED]
+        if changed:
+            shown = "; ".join(f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed[:5])
+            raise ConfigError(f"{self.path} holds a run with other settings ({shown}): choose another --workdir")
+
+    @property
+    def config_path(self) -> pathlib.Path:
+        return self.path / "config.json"
+
+    def read_config(self) -> dict:
+        """{'config': ..., 'points': [...], 'overrides': ...}."""
+        return json.loads(self.config_path.read_text())
+
+    def checkpoints(self, group: int) -> pathlib.Path:
+        return self.path / "checkpoints" / f"group{group}"
+
+    def replace(self, name: str, write: Any) -> None:
+        """Writes a file whole or not at all: `write(path)` to a temporary name, then a rename."""
+        temporary = self.path / f".{name}.partial"
+        write(temporary)
+        temporary.replace(self.path / name)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.replace(name, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))
+
+    def write_text(self, name: str, text: str) -> None:
+        self.replace(name, lambda p: p.write_text(text))
+
+    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+        self.replace(name, lambda p: table.to_csv(p, index=False))
+
+    def write_parquet(self, name: str, table: pd.DataFrame) -> None:
+        self.replace(name, lambda p: table.to_parquet(p, index=False))
+
+    def keep_metrics(self, group: int, epochs_done: int) -> None:
+        """Drops metrics of epochs that are not in the checkpoint: they will be run again."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            kept = []
+            for line in path.read_text().splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:  # the line that was being written when the run was killed
+                    continue
+                if row["group"] != group or row["epoch"] < epochs_done:
+                    kept.append(line + "\n")
+            self.write_text("metrics.jsonl", "".join(kept))
+
+    def append_metrics(self, rows: Iterable[dict]) -> None:
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def add_time(self, **seconds: float) -> None:
+        """Adds to the totals in timing.json."""
+        path = self.path / "timing.json"
+        totals = json.loads(path.read_text()) if path.exists() else {}
+        for name, value in seconds.items():
+            totals[name] = round(totals.get(name, 0.0) + value, 2)
+        self.write_json("timing.json", totals)

@@ -1,0 +1,236 @@
+"""The host side of training: data in, compile groups one after another, checkpoints, predictions, results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from absl import logging
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from frown_jax import engine, members
+from frown_jax.checkpoint import Checkpoints
+from frown_jax.data.dataset import Dataset
+from frown_jax.data.load import cache_dir, load, validation_name
+from frown_jax.engine import Engine, State, Static
+from frown_jax.metrics import table
+from frown_jax.models import weights
+from frown_jax.models.build import network
+from frown_jax.predictions import predictions_frame
+from frown_jax.progress import Progress
+from frown_jax.rundir import RunDir, versions
+
+_CALLS_PER_EPOCH_ON_CPU = 10  # an epoch is one call on accelerators; on CPU the bar should move
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a run leaves in memory."""
+
+    predictions: pd.DataFrame
+    results: pd.DataFrame
+    data: Dataset
+
+
+def use_compilation_cache(config: ConfigDict) -> None:
+    """Keeps compiled programs on disk, so that a second run starts at once."""
+    folder = cache_dir(config.data) / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def make_engine(config: FrozenConfigDict, classes: int, steps_per_epoch: int) -> Engine:
+    """The compiled functions of a group with this config."""
+    static = Static(
+        model=network(config.model, classes),
+        image_size=config.model.image_size,
+        batch_size=config.batch_size,
+        evaluation_batch_size=config.evaluation_batch_size,
+        trainable=config.model.trainable,
+    )
+    calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
+    return Engine(static, steps_per_epoch, -(-steps_per_epoch // calls))
+
+
+def _pretrained(config: FrozenConfigDict) -> dict | None:
+    if not config.model.weights:
+        return None
+    return weights.load_resnet18(config.model.weights, without_head=True)
+
+
+class GroupTrainer:
+    """Trains one compile group, from its last checkpoint if there is one."""
+
+    def __init__(self, index: int, group: members.Group, run: RunDir, data: Dataset):
+        self._index, self._specs, self._run = index, group.specs, run
+        self._config = group.config
+        train = data.split("train")
+        val = data.split(validation_name(self._config.data))
+        built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
+        self._group = members.stack(built)
+        steps = engine.steps_per_epoch(self._group, self._config.batch_size)
+        self._engine = make_engine(self._config, len(data.classes), steps)
+        self._train_set = jnp.asarray(train.images), jnp.asarray(train.labels)
+        self._val_set = jnp.asarray(val.images), jnp.asarray(val.labels)
+        self._images_per_epoch = int(np.asarray(self._group.sampling_size).sum())
+        self._checkpoints = Checkpoints(run.checkpoints(index))
+
+    def _start(self) -> tuple[int, State]:
+        pretrained = _pretrained(self._config)
+        abstract = jax.eval_shape(self._engine.init, self._group, pretrained)
+        restored = self._checkpoints.restore(abstract)
+        if restored is None:
+            self._run.keep_metrics(self._index, 0)
+            return 0, self._engine.init(self._group, pretrained)
+        epochs_done, state, _ = restored
+        self._run.keep_metrics(self._index, epochs_done)
+        if bool(np.asarray(state.active).any()):
+            logging.info("continuing after epoch %d", epochs_done)
+        return epochs_done, state
+
+    def train(self) -> State:
+        """Runs to the end; returns the final state."""
+        epoch, state = self._start()
+        total = int(np.asarray(self._group.epochs).max())
+        unit = self._images_per_epoch
+        count = len(self._specs)
+        began = time.monotonic()
+        label = f"training {count} member{'s' * (count > 1)}"
+        with Progress(total * unit, label, "member-images", done=epoch * unit) as progress:
+            while epoch < total and bool(np.asarray(state.active).any()):
+                state, rows = self._epoch(state, epoch, progress)
+                epoch += 1
+                self._run.append_metrics(rows)
+                self._checkpoints.save(epoch, state, {"epochs_done": epoch})
+                best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
+                progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
+        self._checkpoints.close()
+        self._run.add_time(training_seconds=time.monotonic() - began)
+        self._report_failures(state)
+        return state
+
+    def _epoch(self, state: State, epoch: int, progress: Progress) -> tuple[State, list[dict]]:
+        e = self._engine
+        sums = engine.no_sums(len(self._specs))
+        for first in range(0, e.steps_per_epoch, e.steps_per_call):
+            state, sums = e.train(state, sums, self._group, *self._train_set, epoch, first)
+            jax.block_until_ready(sums)
+            done = min(e.steps_per_call, e.steps_per_epoch - first)
+            progress.advance(round(self._images_per_epoch * done / e.steps_per_epoch))
+        logits = e.predict(state.params, state.batch_stats, self._val_set[0])
+        state, metrics = e.finish_epoch(state, self._group, logits, self._val_set[1], epoch)
+        return state, self._rows(epoch, sums, metrics)
+
+    def _rows(self, epoch: int, sums: engine.Sums, metrics: dict[str, jax.Array]) -> list[dict]:
+        host = {k: np.asarray(v) for k, v in metrics.items()}
+        count = np.maximum(np.asarray(sums.count), 1)
+        host["train_loss"] = np.asarray(sums.loss) / count
+        host["train_accuracy"] = np.asarray(sums.correct) / count
+        ran = host.pop("ran")
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auroc", "best_val_auroc")
+        return [
+            {
+                "group": self._index,
+                "epoch": epoch,
+                "member": spec.member,
+                "method": spec.method,
+                "seed": spec.seed,
+                **{n: _json_number(host[n][i]) for n in names},
+            }
+            for i, spec in enumerate(self._specs)
+            if ran[i]
+        ]
+
+    def _report_failures(self, state: State) -> None:
+        for spec, step in zip(self._specs, np.asarray(state.failed_step), strict=True):
+            if step >= 0:
+                logging.warning(
+                    "member %d (%s, seed %d) stopped at step %d: loss or gradient was not finite; its best weights "
+                    "before that are used. A lower learning rate may help.",
+                    spec.member,
+                    spec.method,
+                    spec.seed,
+                    step,
+                )
+
+    def predict(self, state: State, data: Dataset, splits: tuple[str, ...]) -> pd.DataFrame:
+        """Predictions of every member's best weights on the given splits."""
+        done = [i for i, epoch in enumerate(np.asarray(state.best_epoch)) if epoch >= 0]
+        frames = []
+        for split in splits:
+            part = data.split(split)
+            logits = self._engine.predict(state.best_params, state.best_batch_stats, jnp.asarray(part.images))
+            probabilities = np.asarray(jax.nn.softmax(logits))
+            frames += [predictions_frame(self._specs[i], part, split, probabilities[i]) for i in done]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def summary(self, state: State) -> pd.DataFrame:
+        """members.csv: one row per member."""
+        return pd.DataFrame(
+            {
+                "member": [s.member for s in self._specs],
+                "method": [s.method for s in self._specs],
+                "seed": [s.seed for s in self._specs],
+                "group": self._index,
+                "best_epoch": np.asarray(state.best_epoch),
+                "best_val_auroc": np.asarray(state.best_score),
+                "failed_step": np.asarray(state.failed_step),
+            }
+        )
+
+
+def _json_number(x: np.floating) -> float | None:
+    """JSON has no NaN."""
+    return float(f"{x:.7g}") if np.isfinite(x) else None
+
+
+def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrides: dict | None = None) -> Trained:
+    """Trains the grid `points` x `config.seeds` and leaves a run directory. Continues one that was interrupted.
+
+    Args:
+      config: validated.
+      points: of the grid; [{}] for the config alone.
+      workdir: the run directory.
+      overrides: the command line's, kept for the record.
+
+    Raises:
+      ConfigError, DataError: before any training, with one clear message.
+    """
+    groups = members.expand(config, points)
+    run = RunDir.create(workdir, config, points, overrides or {})
+    logging.info("run directory: %s", workdir)
+    began = time.monotonic()
+    data = load(config.data, config.model.image_size)
+    run.write_text("data_report.txt", "".join(f"{note}\n" for note in data.notes))
+    for note in data.notes[:10]:
+        logging.warning("%s", note)
+    if len(data.notes) > 10:
+        logging.warning("... %d more notes in %s", len(data.notes) - 10, workdir / "data_report.txt")
+    sizes = data.table["split"].value_counts()
+    parts = ", ".join(f"{sizes[s]:,} {s}" for s in ("train", "val", "test") if s in sizes)
+    logging.info("data: %s (%s), %d x %d pixels", data.name, parts, *data.images.shape[1:3])
+    run.write_json("versions.json", {**versions(), "data_fingerprint": data.fingerprint})
+    run.add_time(data_seconds=time.monotonic() - began)
+
+    splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
+    predictions, summaries = [], []
+    for index, group in enumerate(groups):
+        trainer = GroupTrainer(index, group, run, data)
+        state = trainer.train()
+        predictions.append(trainer.predict(state, data, splits))
+        summaries.append(trainer.summary(state))
+    frame = pd.concat(predictions, ignore_index=True)
+    if frame.empty:
+        raise FloatingPointError(f"no member finished an epoch; see {workdir / 'metrics.jsonl'}")
+    results = table.results(frame, data.attributes)
+    run.write_csv("members.csv", pd.concat(summaries, ignore_index=True))
+    run.write_parquet("predictions.parquet", frame)
+    run.write_csv("results.csv", results)
+    run.write_json("attributes.json", json.loads(json.dumps(data.attributes)))
+    return Trained(frame, results, data)
