@@ -2,6 +2,7 @@
 
     config.json          every setting, the grid's points, the command's overrides
     versions.json        software, device, git state
+    data.json            classes, groups and fingerprint of the data
     data_report.txt      what was left out of the data or differs from the published
     members.csv          who is who: member, method, seed, best epoch, failed step
     metrics.jsonl        a line per epoch and member

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import time
 
@@ -18,10 +17,10 @@ from frown_jax import engine, members
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import cache_dir, load, validation_name
-from frown_jax.engine import Engine, State, Static
+from frown_jax.engine import State
+from frown_jax.ensemble import make_engine
 from frown_jax.metrics import table
 from frown_jax.models import weights
-from frown_jax.models.build import network
 from frown_jax.predictions import predictions_frame
 from frown_jax.progress import Progress
 from frown_jax.rundir import RunDir, versions
@@ -45,19 +44,6 @@ def use_compilation_cache(config: ConfigDict) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
-def make_engine(config: FrozenConfigDict, classes: int, steps_per_epoch: int) -> Engine:
-    """The compiled functions of a group with this config."""
-    static = Static(
-        model=network(config.model, classes),
-        image_size=config.model.image_size,
-        batch_size=config.batch_size,
-        evaluation_batch_size=config.evaluation_batch_size,
-        trainable=config.model.trainable,
-    )
-    calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
-    return Engine(static, steps_per_epoch, -(-steps_per_epoch // calls))
-
-
 def _pretrained(config: FrozenConfigDict) -> dict | None:
     if not config.model.weights:
         return None
@@ -75,7 +61,8 @@ class GroupTrainer:
         built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
         self._group = members.stack(built)
         steps = engine.steps_per_epoch(self._group, self._config.batch_size)
-        self._engine = make_engine(self._config, len(data.classes), steps)
+        calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
+        self._engine = make_engine(self._config, len(data.classes), steps, -(-steps // calls))
         self._train_set = jnp.asarray(train.images), jnp.asarray(train.labels)
         self._val_set = jnp.asarray(val.images), jnp.asarray(val.labels)
         self._images_per_epoch = int(np.asarray(self._group.sampling_size).sum())
@@ -215,7 +202,9 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     sizes = data.table["split"].value_counts()
     parts = ", ".join(f"{sizes[s]:,} {s}" for s in ("train", "val", "test") if s in sizes)
     logging.info("data: %s (%s), %d x %d pixels", data.name, parts, *data.images.shape[1:3])
-    run.write_json("versions.json", {**versions(), "data_fingerprint": data.fingerprint})
+    described = {"classes": data.classes, "attributes": data.attributes, "image_side": data.images.shape[1]}
+    run.write_json("data.json", {"name": data.name, "fingerprint": data.fingerprint, **described})
+    run.write_json("versions.json", versions())
     run.add_time(data_seconds=time.monotonic() - began)
 
     splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
@@ -232,5 +221,4 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     run.write_csv("members.csv", pd.concat(summaries, ignore_index=True))
     run.write_parquet("predictions.parquet", frame)
     run.write_csv("results.csv", results)
-    run.write_json("attributes.json", json.loads(json.dumps(data.attributes)))
     return Trained(frame, results, data)

@@ -1,0 +1,103 @@
+"""A finished run as a classifier: all its members, restored from their checkpoints."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from frown_jax import members
+from frown_jax.checkpoint import Checkpoints
+from frown_jax.config import ConfigError
+from frown_jax.engine import Engine, State, Static
+from frown_jax.models.build import network
+from frown_jax.rundir import RunDir
+
+
+def make_engine(config: ConfigDict, classes: int, steps_per_epoch: int = 1, steps_per_call: int = 1) -> Engine:
+    """The compiled functions of a group with this config."""
+    static = Static(
+        model=network(config.model, classes),
+        image_size=config.model.image_size,
+        batch_size=config.batch_size,
+        evaluation_batch_size=config.evaluation_batch_size,
+        trainable=config.model.trainable,
+    )
+    return Engine(static, steps_per_epoch, steps_per_call)
+
+
+class Ensemble:
+    """Members of a run with their best weights.
+
+    Attributes:
+      config: of the run.
+      classes: emotion names in the order of the outputs.
+      attributes: that the run reported.
+      image_side: pixels, side to which images are brought before the network's own resizing.
+      specs: the members that can predict, in the order of `probabilities`.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        """Restores a run.
+
+        Raises:
+          ConfigError: there is no run, or it has no readable checkpoint.
+        """
+        run = RunDir.open(path)
+        stored = run.read_config()
+        self.config = _config_dict(stored["config"])
+        try:
+            described = json.loads((path / "data.json").read_text())
+        except OSError:
+            raise ConfigError(f"--run={path} is not finished (no data.json): run its command again") from None
+        self.classes = tuple(described["classes"])
+        self.attributes = {k: tuple(v) for k, v in described["attributes"].items()}
+        self.image_side = int(described["image_side"])
+        self.specs: list[members.Spec] = []
+        self._parts: list[tuple[Engine, State, np.ndarray]] = []
+        for index, group in enumerate(members.expand(self.config, stored["points"])):
+            self._restore(run, index, group)
+
+    def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
+        engine = make_engine(group.config, len(self.classes))
+        nobody = np.zeros(1, np.int64)
+        stacked = members.stack([members.build(s, nobody, len(self.classes)) for s in group.specs])
+        checkpoints = Checkpoints(run.checkpoints(index))
+        restored = checkpoints.restore(jax.eval_shape(engine.init, stacked, None))
+        checkpoints.close()
+        if restored is None:
+            raise ConfigError(f"{run.checkpoints(index)} holds no readable checkpoint: run the run's command again")
+        state = restored[1]
+        usable = np.flatnonzero(np.asarray(state.best_epoch) >= 0)
+        self.specs += [group.specs[i] for i in usable]
+        self._parts.append((engine, state, usable))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Class probabilities of every member.
+
+        Args:
+          images: uint8 [N, H, W, 3] sRGB, square, at most the network's input side.
+
+        Returns:
+          float32 [members, N, classes].
+        """
+        out = []
+        for engine, state, usable in self._parts:
+            logits = engine.predict(state.best_params, state.best_batch_stats, jnp.asarray(images))
+            out.append(np.asarray(jax.nn.softmax(logits))[usable])
+        return np.concatenate(out)
+
+
+def _config_dict(stored: dict) -> ConfigDict:
+    """The config of a config.json: JSON's lists are tuples again."""
+
+    def convert(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: convert(v) for k, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ConfigDict(convert(stored))

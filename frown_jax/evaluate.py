@@ -1,0 +1,96 @@
+"""Evaluates the checkpoints of a run on its own or on other data.
+
+  python -m frown_jax.evaluate --run=runs/baseline-faces-0a1b2c3d
+  python -m frown_jax.evaluate --run=... --split=val
+  python -m frown_jax.evaluate --run=... --data=rafdb:DIR
+  python -m frown_jax.evaluate --run=... --data=manifest:DIR
+
+Prints the results table and leaves predictions.parquet, results.csv and table.txt in RUN/evaluations/DATA-SPLIT.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pandas as pd
+from absl import flags, logging
+
+from frown_jax.cli import common
+from frown_jax.config import ConfigError
+from frown_jax.data.dataset import DataError, Dataset
+from frown_jax.data.load import NAMES, load
+from frown_jax.ensemble import Ensemble
+from frown_jax.metrics import table
+from frown_jax.predictions import predictions_frame
+from frown_jax.report import text
+from frown_jax.rundir import RunDir
+
+_RUN = flags.DEFINE_string("run", None, "Run directory.")
+_SPLIT = flags.DEFINE_string("split", "test", "train, val or test.")
+_DATA = flags.DEFINE_string("data", "", "faces, rafdb:DIR or manifest:DIR; by default the run's own data.")
+_CACHE = flags.DEFINE_string("cache_dir", "", "Cache of prepared data; by default the run's.")
+
+
+def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
+    """The data set of a --data value, with the ensemble's class order.
+
+    Raises:
+      ConfigError: malformed `source`.
+      DataError: the data cannot be read, or has emotions that the ensemble does not know.
+    """
+    config = ensemble.config.data.copy_and_resolve_references()
+    if source:
+        config.name, _, config.dir = source.partition(":")
+        config.attributes = ()
+        if config.name not in NAMES:
+            raise ConfigError(f"--data={source}: it begins with one of {', '.join(NAMES)}, then ':' and the folder")
+    if cache:
+        config.cache_dir = cache
+    data = load(config, ensemble.config.model.image_size)
+    unknown = [c for c in data.classes if c not in ensemble.classes]
+    if unknown:
+        raise DataError(f"the run does not know the emotions {', '.join(unknown)}; it knows {', '.join(ensemble.classes)}")
+    return dataclasses.replace(data, classes=ensemble.classes)
+
+
+def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions and results of every member on one split.
+
+    Raises:
+      DataError: the data has no such split.
+    """
+    part = data.split(split)
+    probabilities = ensemble.probabilities(part.images)
+    frames = [predictions_frame(s, part, split, p) for s, p in zip(ensemble.specs, probabilities, strict=True)]
+    predictions = pd.concat(frames, ignore_index=True)
+    return predictions, table.results(predictions, data.attributes)
+
+
+def _main() -> None:
+    if not _RUN.value:
+        common.fail("--run is missing (--help tells more)")
+    path = pathlib.Path(_RUN.value)
+    ensemble = Ensemble(path)
+    data = data_for(ensemble, _DATA.value, _CACHE.value)
+    predictions, results = evaluate(ensemble, data, _SPLIT.value)
+    out = path / "evaluations" / f"{data.name}-{data.fingerprint}-{_SPLIT.value}"
+    out.mkdir(parents=True, exist_ok=True)
+    run = RunDir(out)
+    run.write_parquet("predictions.parquet", predictions)
+    run.write_csv("results.csv", results)
+    shown = text.render(results, _SPLIT.value, data.attributes, data.name)
+    run.write_text("table.txt", shown)
+    print(shown)
+    for note in data.notes:
+        logging.warning("%s", note)
+    logging.info("written to %s", out)
+
+
+def main() -> None:
+    """Entry point."""
+    common.run(_main, __doc__ or "")
+
+
+if __name__ == "__main__":
+    main()
