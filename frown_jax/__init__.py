@@ -1,3 +1,5 @@
 """frown_jax: which fairness gains in facial-expression recognition are real."""
 
-__version__ = "0.1.0"
+from frown_jax._version import __version__
+
+__all__ = ["__version__"]

@@ -68,7 +68,7 @@ def _epoch_rows(member: Member, epoch: jax.Array, steps: int, batch: int) -> jax
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 1), epoch)
     place = jnp.arange(member.sampling.shape[0])
     order = jnp.argsort(jnp.where(place < member.sampling_size, jax.random.uniform(key, place.shape), jnp.inf))
-    rows = member.sampling[order]
+    rows = member.sampling[order][: steps * batch]
     return jnp.pad(rows, (0, steps * batch - rows.shape[0])).reshape(steps, batch)
 
 
@@ -163,7 +163,7 @@ class Engine:
         (loss, (stats, loss_sum, correct)), grads = grad_of(
             state.params, state.batch_stats, member, x, y, w, valid, dropout_key
         )
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(grads))
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
         updates, optimiser = self._adam.update(grads, state.optimiser)
         rate = member.learning_rate * _rate_factor(member, state.rate_scale, epoch, step, batch)
         updates = jax.tree.map(lambda u, p: -rate * (u + member.weight_decay * p), updates, state.params)

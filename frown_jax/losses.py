@@ -32,7 +32,7 @@ def reduce(losses: jax.Array, weights: jax.Array, valid: jax.Array, normaliser: 
 
     Torch divides by the batch size when targets are probabilities and by the sum of weights when they are class
     indices; the study's code did the former, so the choice is explicit here. Weighted by zero, an example
-    contributes neither loss nor gradient, not even NaN.
+    contributes neither loss nor gradient.
 
     Args:
       losses: [B].

@@ -76,7 +76,7 @@ class Dataset:
 
 def codes(values: pd.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
     """Position of each value in the vocabulary, int32, -1 where it is not there."""
-    return pd.Categorical(values, categories=list(vocabulary)).codes.astype(np.int32)
+    return pd.Index(list(vocabulary), dtype=object).get_indexer(values.astype(object)).astype(np.int32)
 
 
 def attribute_vocabularies(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

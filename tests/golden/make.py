@@ -1,0 +1,28 @@
+"""Makes the golden files with torch: python -m tests.golden.make (needs the 'oracles' extra)."""
+
+import pathlib
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+from tests import torch_resnet
+from tests.golden import RESNETS
+
+HERE = pathlib.Path(__file__).parent
+
+
+def main() -> None:
+    for width, classes, size, seed in RESNETS:
+        out = torch_resnet.torch_outputs(width, classes, size, seed)
+        np.savez_compressed(HERE / f"resnet18_w{width}_{size}.npz", allow_pickle=False, **out)
+    state = {k: torch.from_numpy(v) for k, v in torch_resnet.state_dict(2, 3, 5).items()}
+    state["bn1.num_batches_tracked"] = torch.tensor(4)
+    state["conv1.weight"] = state["conv1.weight"].permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)  # strided
+    torch.save(state, HERE / "tiny_zip.pth")
+    torch.save(state, HERE / "tiny_legacy.pth", _use_new_zipfile_serialization=False)
+    save_file({k: np.array(v.numpy(), order="C") for k, v in state.items()}, HERE / "tiny.safetensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The commands as a user types them."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
+SMOKE = ("--config=configs/baseline.py:runlocal", f"--config.data.cache_dir={CACHE}")
+
+
+def _run(*argv, code=0, timeout=300):
+    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, *argv], cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env, check=False
+    )
+    assert done.returncode == code, done.stderr[-2000:]
+    return done
+
+
+BAD = [
+    (("--config=configs/baseline.py", "--config.epoch=3"), r"epoch"),
+    (("--config=configs/baseline.py", "--config.batch_size=0"), r"--config.batch_size is 0: it must be at least 1"),
+    (("--config=configs/baseline.py", "--config.batch_size=many"), r"batch_size"),
+    (("--config=configs/baseline.py", "--config.model.image_size=31"), r"--config.model.image_size is 31"),
+    (("--config=configs/baseline.py", "--config.model.image_size=49"), r"it must be even"),
+    (("--config=configs/baseline.py", "--config.seeds=(1,1)"), r"a seed occurs twice"),
+    (("--config=configs/baseline.py", "--config.data.faces.joint=even"), r"data.faces.joint is 'even'"),
+    (("--config=configs/baseline.py:runlocal", "--config.data.attributes=('hair',)"), r"names 'hair'.*race, gender, age"),
+    (("--config=configs/baseline.py:rafbd",), r"config argument 'rafbd' is unknown; there are faces, full, rafdb"),
+    (("--config=configs/baseline.py:fidelity=honest",), r"one of sound, paper, repo"),
+    (("--config=configs/nothing.py",), r"no such file"),
+    ((), r"--config is missing"),
+    (("--config=configs/baseline.py", "--workdri=x"), r"workdri"),
+    (("--config=configs/baseline.py:runlocal", "--workdir=/proc/run"), r"cannot be written"),
+    (("--config=configs/baseline.py:rafdb",), r"Request it from its authors"),
+    (("--config=configs/baseline.py", "--config.model.weights=/none.pth"), r"needs model.name=resnet18, width=64"),
+]
+
+
+@pytest.mark.parametrize(("argv", "message"), BAD)
+def test_bad_input_is_one_clear_line_before_any_work(argv, message, tmp_path):
+    import re
+
+    cache = (f"--config.data.cache_dir={CACHE}",) if any("--config=" in a for a in argv) else ()
+    workdir = () if any("workd" in a for a in argv) else (f"--workdir={tmp_path}/run",)
+    done = _run("launch.py", *argv, *cache, *workdir, code=2, timeout=120)
+    assert "Traceback" not in done.stderr
+    first = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert re.search(message, done.stderr), done.stderr
+    assert len(first) < 400
+
+
+def test_help_tells_how_to_use_it():
+    done = subprocess.run(
+        [sys.executable, "launch.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "--config=configs/baseline.py:rafdb --config.data.dir=DIR" in done.stdout
+    assert "--workdir" in done.stdout
+
+
+def test_launch_evaluate_predict(tmp_path):
+    run = tmp_path / "run"
+    done = _run("launch.py", *SMOKE, f"--workdir={run}")
+    assert "accuracy by race" in done.stdout
+    assert "never a finding about people" in done.stdout.replace("\n", " ")
+    for name in ("config.json", "versions.json", "metrics.jsonl", "members.csv", "data.json", "predictions.parquet"):
+        assert (run / name).is_file(), name
+    results = pd.read_csv(run / "results.csv", keep_default_na=False)
+    assert list(results.columns) == ["member", "method", "seed", "split", "metric", "attribute", "group", "n", "value"]
+    assert set(results["split"]) == {"val", "test"}
+    assert results["member"].nunique() == 2
+
+    done = _run("-m", "frown_jax.evaluate", f"--run={run}", "--split=val")
+    (written,) = (run / "evaluations").glob("faces-*-val")
+    again = pd.read_csv(written / "results.csv", keep_default_na=False)
+    expected = results[results["split"] == "val"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, expected)
+
+    image = ROOT / "docs" / "faces" / "random.jpg"
+    done = _run("-m", "frown_jax.predict", f"--run={run}", "--box=0,16,100,116", f"--csv={tmp_path}/p.csv", str(image))
+    assert str(image) in done.stdout
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert len(table) == 2
+    assert table.drop(columns=["file", "member", "seed"]).sum(axis=1).round(4).eq(1).all()
+    done = _run("-m", "frown_jax.predict", f"--run={run}", "--box=0,0,9000,9", str(image), code=2)
+    assert "does not lie in" in done.stderr
+    done = _run("-m", "frown_jax.predict", f"--run={run}", str(ROOT / "README.md"), code=2)
+    assert "README.md: not a readable image" in done.stderr
+
+    # The same command again trains nothing; other settings in the same folder are refused.
+    before = (run / "metrics.jsonl").read_bytes()
+    _run("launch.py", *SMOKE, f"--workdir={run}")
+    assert (run / "metrics.jsonl").read_bytes() == before
+    done = _run("launch.py", *SMOKE, f"--workdir={run}", "--config.epochs=3", code=2)
+    assert "epochs: 2 there, 3 now" in done.stderr

@@ -1,0 +1,262 @@
+"""The vmapped step against separate runs, hand-worked rules and a plain-Python schedule."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from frown_jax import config as configs
+from frown_jax import engine, losses, members
+from frown_jax.ensemble import make_engine
+from frown_jax.metrics.device import binary_auroc, multiclass_auroc
+
+
+def _config(**fields):
+    c = configs.default()
+    configs.small(c)
+    configs.smoke(c)
+    c.epochs, c.model.width = 3, 4
+    c.augment.shift = 0.1
+    c.update_from_flattened_dict(fields)
+    return c
+
+
+def _group(data, points, seeds=(0,), **fields):
+    c = _config(**fields)
+    c.seeds = seeds
+    (group,) = members.expand(c, points)
+    train = data.split("train")
+    built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
+    return group.config, members.stack(built)
+
+
+def _run(data, config, stacked, epochs=3, steps_per_call=None):
+    steps = engine.steps_per_epoch(stacked, config.batch_size)
+    e = make_engine(config, len(data.classes), steps, steps_per_call or steps)
+    train, val = data.split("train"), data.split("val")
+    images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
+    state, history = e.init(stacked, None), []
+    for epoch in range(epochs):
+        sums = engine.no_sums(len(stacked.seed))
+        for first in range(0, steps, e.steps_per_call):
+            state, sums = e.train(state, sums, stacked, images, labels, epoch, first)
+        logits = e.predict(state.params, state.batch_stats, jnp.asarray(val.images))
+        state, metrics = e.finish_epoch(state, stacked, logits, jnp.asarray(val.labels), epoch)
+        history.append({"train_loss": sums.loss / sums.count, **metrics})
+    return state, history
+
+
+def _assert_close(a, b, rtol, atol):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(np.asarray(x, np.float64), np.asarray(y, np.float64), rtol=rtol, atol=atol)
+
+
+POINTS = [
+    {"optimiser.learning_rate": 1e-3},
+    {"optimiser.learning_rate": 4e-3, "optimiser.weight_decay": 0.1, "augment.flip": 0.0},
+    {"loss.class_weights": "inverse", "optimiser.dropout_rate": 0.3, "schedule.name": "step", "schedule.patience": 1},
+]
+
+
+def test_packed_members_equal_separate_runs(toy_data):
+    """Parameters, batch statistics, optimiser and metrics; data order, lr, decay and augmentation differ by member.
+
+    Tolerance: two separately compiled float32 programs sum in different orders, and Adam amplifies noise where
+    gradients are near zero; 2e-3 relative to values of order 1 after 12 steps.
+    """
+    config, stacked = _group(toy_data, POINTS)
+    together, history = _run(toy_data, config, stacked)
+    for i in range(3):
+        alone = jax.tree.map(lambda x, i=i: x[i : i + 1], stacked)
+        state, own = _run(toy_data, config, alone)
+        mine = jax.tree.map(lambda x, i=i: x[i : i + 1], together)
+        _assert_close(mine.params, state.params, 2e-3, 2e-3)
+        _assert_close(mine.batch_stats, state.batch_stats, 2e-3, 2e-3)
+        _assert_close(mine.optimiser, state.optimiser, 2e-2, 2e-3)
+        for a, b in zip(history, own, strict=True):
+            for name in ("train_loss", "val_loss", "val_auroc"):
+                np.testing.assert_allclose(a[name][i], b[name][0], rtol=2e-3, atol=2e-3)
+
+
+def test_batch_statistics_are_each_members_own(toy_data):
+    """Two members on data of different brightness keep different running means; the average would be equal."""
+    config, stacked = _group(toy_data, [{}], seeds=(3, 4))
+    bright = np.flatnonzero(toy_data.split("train").labels >= 4)
+    dark = np.flatnonzero(toy_data.split("train").labels <= 2)
+    size = min(len(bright), len(dark))
+    stacked = stacked.replace(
+        seed=jnp.asarray([3, 3], jnp.uint32),
+        sampling=stacked.sampling.at[0, :size].set(bright[:size]).at[1, :size].set(dark[:size]),
+        sampling_size=jnp.asarray([size, size], jnp.int32),
+    )
+    state, _ = _run(toy_data, config, stacked, epochs=2)
+    means = np.asarray(state.batch_stats["bn1"]["mean"])
+    assert np.abs(means[0] - means[1]).max() > 0.1
+
+
+def test_chunks_of_an_epoch_equal_the_whole(toy_data):
+    config, stacked = _group(toy_data, POINTS[:1])
+    whole, _ = _run(toy_data, config, stacked, epochs=2)
+    chunked, _ = _run(toy_data, config, stacked, epochs=2, steps_per_call=3)  # 4 steps: one call is part empty
+    _assert_close(whole.params, chunked.params, 1e-5, 1e-6)
+
+
+def test_an_epoch_visits_every_row_once():
+    member = members.stack([_member(sampling=np.arange(50, dtype=np.int32), size=50)])
+    rows = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(7), 4, 16))(member)
+    assert sorted(np.asarray(rows).reshape(-1)[:50].tolist()) == list(range(50))
+    other = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(8), 4, 16))(member)
+    assert (np.asarray(rows) != np.asarray(other)).any()
+
+
+def test_padded_sampling_tables_draw_only_their_own_rows():
+    member = members.stack([_member(sampling=np.array([5, 6, 7, 0, 0], np.int32), size=3)])
+    rows = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(0), 2, 3))(member)
+    assert sorted(np.asarray(rows).reshape(-1)[:3].tolist()) == [5, 6, 7]
+
+
+def _member(sampling, size):
+    c = _config()
+    spec = members.expand(c, [{}])[0].specs[0]
+    return members.build(spec, np.zeros(8, np.int64), 7).replace(sampling=sampling, sampling_size=np.int32(size))
+
+
+def test_weight_zero_contributes_no_gradient_and_weight_two_counts_twice():
+    logits = jax.random.normal(jax.random.key(0), (5, 3))
+    labels = jnp.asarray([0, 1, 2, 1, 0])
+    valid = jnp.ones(5, bool)
+
+    def loss(logits, weights, normaliser=losses.PER_COUNT):
+        return losses.reduce(losses.cross_entropy(logits, labels), weights, valid, normaliser)
+
+    weights = jnp.asarray([1.0, 0.0, 1.0, 1.0, 1.0])
+    grad = jax.grad(loss)(logits, weights)
+    assert (grad[1] == 0).all()
+    assert loss(logits.at[1].set(-1e30), weights) == loss(logits, weights)
+    # Doubling a weight equals listing that loss twice (same divisor).
+    per_example = losses.cross_entropy(logits, labels)
+    doubled = loss(logits, jnp.ones(5).at[3].set(2.0))
+    np.testing.assert_allclose(doubled, jnp.append(per_example, per_example[3]).sum() / 5, rtol=1e-6)
+    by_weight = loss(logits, jnp.ones(5).at[3].set(2.0), losses.PER_WEIGHT)
+    np.testing.assert_allclose(by_weight, jnp.append(per_example, per_example[3]).mean(), rtol=1e-6)
+    assert loss(logits, jnp.zeros(5), losses.PER_WEIGHT) == 0
+
+
+def test_example_weights_of_zero_equal_absence_from_the_loss(toy_data):
+    """Training where half of the images weigh nothing equals training where their labels are wrong."""
+    config, stacked = _group(toy_data, [{}], **{"loss.class_weights": "none"})
+    ignored = np.arange(64) % 2 == 0
+    stacked = stacked.replace(example_weights=jnp.asarray(np.where(ignored, 0.0, 1.0)[None], jnp.float32))
+    state, _ = _run(toy_data, config, stacked, epochs=1)
+    table = toy_data.table.copy()
+    rows = np.flatnonzero((table["split"] == "train").to_numpy())[ignored]
+    table.loc[rows, "emotion"] = "Anger"
+    wrong, _ = _run(dataclasses.replace(toy_data, table=table), config, stacked, epochs=1)
+    _assert_close(state.params, wrong.params, 0, 0)
+
+
+def test_nan_stops_its_member_only(toy_data):
+    config, stacked = _group(toy_data, [{"optimiser.learning_rate": 1e-3}, {"optimiser.learning_rate": 1e38}])
+    clean, _ = _run(toy_data, config, jax.tree.map(lambda x: x[:1], stacked))
+    state, history = _run(toy_data, config, stacked)
+    assert np.asarray(state.failed_step)[0] == -1
+    assert 0 <= np.asarray(state.failed_step)[1] < 12
+    assert not np.asarray(state.active)[1]
+    assert all(np.isfinite(x).all() for x in map(np.asarray, jax.tree.leaves(state.params)))
+    _assert_close(jax.tree.map(lambda x: x[:1], state.params), clean.params, 2e-3, 2e-3)
+    assert not np.asarray(history[-1]["ran"])[1]
+
+
+def test_stopped_members_are_frozen(toy_data):
+    points = [{"stopping.patience": 0, "stopping.min_improvement": 2.0}, {"stopping.patience": 50}]
+    config, stacked = _group(toy_data, points)
+    first, _ = _run(toy_data, config, stacked, epochs=1)
+    assert np.asarray(first.active).tolist() == [False, True]  # an improvement of 2 in AUROC does not exist
+    last, _ = _run(toy_data, config, stacked, epochs=3)
+    _assert_close(jax.tree.map(lambda x: x[0], first.params), jax.tree.map(lambda x: x[0], last.params), 0, 0)
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a[1] - b[1]).max()), first.params, last.params)
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+def _finish(scores, losses_, **fields):
+    """Feeds a member given validation losses through finish_epoch; returns what schedules and stopping decided."""
+    c = _config(epochs=50, **fields)
+    spec = members.expand(c, [{}])[0].specs[0]
+    member = jax.tree.map(jnp.asarray, members.build(spec, np.zeros(8, np.int64), 2))
+    e = make_engine(spec.config, 2, 4, 4)
+    state = jax.tree.map(lambda x: x[0], e.init(members.stack([member]), None))
+    out, finish = [], jax.jit(e._finish_epoch)
+    for epoch, (score, loss) in enumerate(zip(scores, losses_, strict=True)):
+        # Ten images; the chosen number of inversions gives the AUROC, the margin gives the loss.
+        wrong = round((1 - score) * 25)
+        labels = jnp.asarray([0] * 5 + [1] * 5)
+        rank = np.r_[np.zeros(5), np.ones(5)].astype(float)
+        for k in range(wrong):
+            rank[k // 5] += 2 / 5
+        logits = jnp.stack([jnp.zeros(10), jnp.asarray(rank) * 1e-3 + loss], 1)
+        state, metrics = finish(state, member, logits.astype(jnp.float32), labels, jnp.int32(epoch))
+        out.append((float(metrics["val_loss"]), float(state.rate_scale), bool(state.active)))
+    return state, out
+
+
+def test_plateau_drops_like_torchs_scheduler():
+    """ReduceLROnPlateau(factor 0.1, patience 2), worked by hand: the third epoch without a better loss drops."""
+    offsets = [0.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    _, out = _finish([0.6] * 7, offsets, **{"schedule.name": "plateau", "schedule.patience": 2, "stopping.patience": 50})
+    np.testing.assert_allclose([scale for _, scale, _ in out], [1, 1, 1, 0.1, 0.1, 0.1, 0.01], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("step", [1, 1, 1, 0.1, 0.1, 0.1, 0.01]), ("constant", [1] * 7)])
+def test_step_schedule_is_the_studys(name, expected):
+    c = _config(**{"schedule.name": name, "schedule.patience": 3, "schedule.warmup_epochs": 0.0})
+    member = members.build(members.expand(c, [{}])[0].specs[0], np.zeros(8, np.int64), 7)
+    factors = [float(engine._rate_factor(jax.tree.map(jnp.asarray, member), 1.0, e, 0, 4)) for e in range(7)]
+    np.testing.assert_allclose(factors, expected, rtol=1e-5)
+
+
+def test_cosine_and_warm_up():
+    c = _config(**{"schedule.name": "cosine", "schedule.warmup_epochs": 1.0})
+    c.epochs = 4
+    member = jax.tree.map(jnp.asarray, members.build(members.expand(c, [{}])[0].specs[0], np.zeros(8, np.int64), 7))
+    factor = [float(engine._rate_factor(member, 1.0, e, s, 4)) for e in range(4) for s in range(2)]
+    progress = np.arange(8) / 8
+    warm = np.minimum((np.arange(8) + 1) / 2, 1)
+    np.testing.assert_allclose(factor, 0.5 * (1 + np.cos(np.pi * progress)) * warm, rtol=1e-5)
+
+
+def test_auroc_matches_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 12, (200, 5)).astype(np.float32)  # many ties
+    labels = rng.integers(0, 5, 200)
+    expected = metrics.roc_auc_score(np.eye(5)[labels], scores, average="macro")
+    np.testing.assert_allclose(multiclass_auroc(jnp.asarray(scores), jnp.asarray(labels)), expected, rtol=1e-5)
+    assert np.isnan(binary_auroc(jnp.ones(3), jnp.zeros(3, bool)))
+    only_two = np.where(labels > 1, 1, 0)
+    defined = metrics.roc_auc_score(only_two, scores[:, 1])
+    found = multiclass_auroc(jnp.asarray(scores[:, [1, 1, 2]]), jnp.asarray(only_two))
+    other = metrics.roc_auc_score(1 - only_two, scores[:, 1])
+    np.testing.assert_allclose(found, (defined + other) / 2, rtol=1e-5)
+
+
+def test_class_weights_reproduce_the_studys_softmax():
+    counts = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
+    repo = members.class_weights("repo", counts)
+    np.testing.assert_allclose([repo.min(), repo.max()], [0.14272, 0.14320], atol=5e-6)
+    inverse = members.class_weights("inverse", counts)
+    np.testing.assert_allclose((inverse * counts).sum() / counts.sum(), 1, rtol=1e-6)
+    np.testing.assert_allclose(inverse * counts, np.full(7, counts.sum() / 7), rtol=1e-5)
+    assert members.class_weights("inverse", np.array([3, 0]))[1] == 0
+
+
+def test_traced_fields_share_a_program_and_static_ones_do_not():
+    c = _config()
+    c.seeds = (0, 1)
+    points = [{"optimiser.learning_rate": r} for r in (1e-3, 1e-2)] + [{"batch_size": 8}, {"model.width": 8}]
+    groups = members.expand(c, points)
+    assert [len(g.specs) for g in groups] == [4, 2, 2]
+    assert sorted(s.member for g in groups for s in g.specs) == list(range(8))
+    with pytest.raises((KeyError, AttributeError), match="learning_rat"):
+        members.expand(c, [{"optimiser.learning_rat": 1.0}])
