@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,16 +13,18 @@ IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_SD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-@struct.dataclass
-class Augmentation:
+Array = Any  # jax.Array, np.ndarray or float
+
+
+class Augmentation(struct.PyTreeNode):
     """Traced settings, float32 scalars; all 0 leaves images as they are."""
 
-    flip: jax.Array | float = 0.0  # probability of a horizontal flip
-    shift: jax.Array | float = 0.0  # largest shift, of the image side; edges repeat
-    invert: jax.Array | float = 0.0  # probability of pixel inversion
-    invert_normalised: jax.Array | float = 0.0  # 1: invert as 1 - z after normalising, as the study's code did
-    brightness: jax.Array | float = 0.0  # factor uniform in 1 -+ this
-    contrast: jax.Array | float = 0.0  # factor uniform in 1 -+ this, about the image's mean
+    flip: Array = 0.0  # probability of a horizontal flip
+    shift: Array = 0.0  # largest shift, of the image side; edges repeat
+    invert: Array = 0.0  # probability of pixel inversion
+    invert_normalised: Array = 0.0  # 1: invert as 1 - z after normalising, as the study's code did
+    brightness: Array = 0.0  # factor uniform in 1 -+ this
+    contrast: Array = 0.0  # factor uniform in 1 -+ this, about the image's mean
 
 
 def normalise(x: jax.Array, size: int) -> jax.Array:

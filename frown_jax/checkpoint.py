@@ -32,7 +32,9 @@ class Checkpoints:
           Epochs done, state, meta; None if there is no readable checkpoint.
         """
         target = jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=jax.sharding.SingleDeviceSharding(jax.devices()[0])),
+            lambda s: jax.ShapeDtypeStruct(
+                s.shape, s.dtype, sharding=jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            ),
             abstract,
         )
         for step in sorted(self._manager.all_steps(), reverse=True):

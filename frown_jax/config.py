@@ -17,7 +17,10 @@ class ConfigError(ValueError):
 
 
 def default() -> ConfigDict:
-    """Every field. Sections optimiser, schedule, stopping, loss and augment may differ between members of one program."""
+    """Every field.
+
+    Sections optimiser, schedule, stopping, loss and augment may differ between members of one program.
+    """
     c = ml_collections.ConfigDict()
     c.method = "baseline"  # name of the runs in every table
     c.fidelity = "sound"  # reading of the study: sound | paper | repo (docs/fidelity.md)

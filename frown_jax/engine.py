@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,18 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct, traverse_util
-from flax.core import FrozenDict
 
 from frown_jax import augment, losses
 from frown_jax.members import Member
 from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.models import resnet
 
-Tree = FrozenDict | dict
+Tree = Any  # a pytree of arrays
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """All that changes while training, stacked over members [S, ...]."""
 
     params: Tree
@@ -43,8 +42,7 @@ class State:
     failed_step: jax.Array  # int32 step of the first non-finite loss or gradient, -1 if none
 
 
-@struct.dataclass
-class Sums:
+class Sums(struct.PyTreeNode):
     """Running totals of an epoch, [S]."""
 
     loss: jax.Array

@@ -50,7 +50,9 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
     data = load(config, ensemble.config.model.image_size)
     unknown = [c for c in data.classes if c not in ensemble.classes]
     if unknown:
-        raise DataError(f"the run does not know the emotions {', '.join(unknown)}; it knows {', '.join(ensemble.classes)}")
+        raise DataError(
+            f"the run does not know the emotions {', '.join(unknown)}; it knows {', '.join(ensemble.classes)}"
+        )
     return dataclasses.replace(data, classes=ensemble.classes)
 
 
@@ -67,7 +69,7 @@ def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> tuple[pd.DataFram
     return predictions, table.results(predictions, data.attributes)
 
 
-def _main() -> None:
+def _main(_: list[str]) -> None:
     if not _RUN.value:
         common.fail("--run is missing (--help tells more)")
     path = pathlib.Path(_RUN.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,26 +28,28 @@ NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT}
 TRACED_SECTIONS = ("optimiser", "schedule", "stopping", "loss", "augment")
 
 
-@struct.dataclass
-class Member:
+Array = Any  # jax.Array or np.ndarray
+
+
+class Member(struct.PyTreeNode):
     """Traced values of one run; stacked along a leading axis for many. Scalars unless said otherwise."""
 
-    seed: jax.Array  # uint32
-    learning_rate: jax.Array
-    weight_decay: jax.Array
-    dropout_rate: jax.Array
-    schedule: jax.Array  # int32, one of SCHEDULES
-    schedule_patience: jax.Array  # int32, epochs between drops (step) or without improvement (plateau)
-    schedule_factor: jax.Array
-    warmup_epochs: jax.Array
-    epochs: jax.Array  # int32, at most
-    patience: jax.Array  # int32: stop once more epochs than this bring no improvement
-    min_improvement: jax.Array  # of validation AUROC
-    class_weights: jax.Array  # [K]
-    example_weights: jax.Array  # [N] attention factor of each training image
-    normaliser: jax.Array  # int32, see losses.reduce
-    sampling: jax.Array  # int32 [T], training rows of an epoch, padded
-    sampling_size: jax.Array  # int32, how many entries of `sampling` count
+    seed: Array  # uint32
+    learning_rate: Array
+    weight_decay: Array
+    dropout_rate: Array
+    schedule: Array  # int32, one of SCHEDULES
+    schedule_patience: Array  # int32, epochs between drops (step) or without improvement (plateau)
+    schedule_factor: Array
+    warmup_epochs: Array
+    epochs: Array  # int32, at most
+    patience: Array  # int32: stop once more epochs than this bring no improvement
+    min_improvement: Array  # of validation AUROC
+    class_weights: Array  # [K]
+    example_weights: Array  # [N] attention factor of each training image
+    normaliser: Array  # int32, see losses.reduce
+    sampling: Array  # int32 [T], training rows of an epoch, padded
+    sampling_size: Array  # int32, how many entries of `sampling` count
     augmentation: Augmentation
 
 

@@ -55,7 +55,9 @@ def read_face(path: str, box: tuple[int, int, int, int] | None, side: int) -> np
     if box is not None:
         left, top, right, bottom = box
         if not (0 <= left < right <= upright.width and 0 <= top < bottom <= upright.height):
-            raise DataError(f"--box={','.join(map(str, box))} does not lie in {path} ({upright.width} x {upright.height})")
+            raise DataError(
+                f"--box={','.join(map(str, box))} does not lie in {path} ({upright.width} x {upright.height})"
+            )
         upright = upright.crop(box)
     return resize(np.asarray(upright), side)
 
@@ -67,7 +69,6 @@ def _box() -> tuple[int, int, int, int] | None:
         left, top, right, bottom = (int(v) for v in _BOX.value)
     except ValueError:
         common.fail(f"--box={','.join(_BOX.value)}: four whole numbers left,top,right,bottom")
-        return None
     return left, top, right, bottom
 
 
@@ -95,12 +96,9 @@ def _main(files: list[str]) -> None:
         print(f"written to {_CSV.value}", file=sys.stderr)
 
 
-_main.takes_files = True  # type: ignore[attr-defined]
-
-
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "")
+    common.run(_main, __doc__ or "", takes_files=True)
 
 
 if __name__ == "__main__":

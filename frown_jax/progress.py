@@ -69,5 +69,12 @@ class Progress:
             left = duration((self._total - self._done) / max(rate, 1e-9))
             note = f", {self._note}" if self._note else ""
             logging.info(
-                "%s: %d of %d, %.0f %s/s, about %s left%s", self._label, self._done, self._total, rate, self._unit, left, note
+                "%s: %d of %d, %.0f %s/s, about %s left%s",
+                self._label,
+                self._done,
+                self._total,
+                rate,
+                self._unit,
+                left,
+                note,
             )

@@ -1,15 +1,15 @@
 """The run directory: what a run leaves behind, and what lets it continue.
 
-    config.json          every setting, the grid's points, the command's overrides
-    versions.json        software, device, git state
-    data.json            classes, groups and fingerprint of the data
-    data_report.txt      what was left out of the data or differs from the published
-    members.csv          who is who: member, method, seed, best epoch, failed step
-    metrics.jsonl        a line per epoch and member
-    checkpoints/groupN/  orbax
-    predictions.parquet  a row per member, split and image
-    results.csv          long format: member, method, seed, split, metric, attribute, group, n, value
-    timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
+config.json          every setting, the grid's points, the command's overrides
+versions.json        software, device, git state
+data.json            classes, groups and fingerprint of the data
+data_report.txt      what was left out of the data or differs from the published
+members.csv          who is who: member, method, seed, best epoch, failed step
+metrics.jsonl        a line per epoch and member
+checkpoints/groupN/  orbax
+predictions.parquet  a row per member, split and image
+results.csv          long format: member, method, seed, split, metric, attribute, group, n, value
+timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ RAFDB_EMOTIONS = {
 
 # Xu et al. 2020, Table 1: emotion (rows, order of EMOTIONS) by attribute value, test set without "Unsure".
 XU_TEST_TABLE: dict[str, np.ndarray] = {
-    "gender": np.array(
-        [[138, 159], [43, 36], [69, 89], [429, 712], [147, 239], [119, 45], [312, 339]], np.float64
-    ),
+    "gender": np.array([[138, 159], [43, 36], [69, 89], [429, 712], [147, 239], [119, 45], [312, 339]], np.float64),
     "race": np.array(
         [
             [260, 16, 21],

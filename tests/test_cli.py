@@ -30,7 +30,10 @@ BAD = [
     (("--config=configs/baseline.py", "--config.model.image_size=49"), r"it must be even"),
     (("--config=configs/baseline.py", "--config.seeds=(1,1)"), r"a seed occurs twice"),
     (("--config=configs/baseline.py", "--config.data.faces.joint=even"), r"data.faces.joint is 'even'"),
-    (("--config=configs/baseline.py:runlocal", "--config.data.attributes=('hair',)"), r"names 'hair'.*race, gender, age"),
+    (
+        ("--config=configs/baseline.py:runlocal", "--config.data.attributes=('hair',)"),
+        r"names 'hair'.*race, gender, age",
+    ),
     (("--config=configs/baseline.py:rafbd",), r"config argument 'rafbd' is unknown; there are faces, full, rafdb"),
     (("--config=configs/baseline.py:fidelity=honest",), r"one of sound, paper, repo"),
     (("--config=configs/nothing.py",), r"no such file"),

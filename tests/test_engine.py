@@ -204,7 +204,9 @@ def _finish(scores, losses_, **fields):
 def test_plateau_drops_like_torchs_scheduler():
     """ReduceLROnPlateau(factor 0.1, patience 2), worked by hand: the third epoch without a better loss drops."""
     offsets = [0.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
-    _, out = _finish([0.6] * 7, offsets, **{"schedule.name": "plateau", "schedule.patience": 2, "stopping.patience": 50})
+    _, out = _finish(
+        [0.6] * 7, offsets, **{"schedule.name": "plateau", "schedule.patience": 2, "stopping.patience": 50}
+    )
     np.testing.assert_allclose([scale for _, scale, _ in out], [1, 1, 1, 0.1, 0.1, 0.1, 0.01], rtol=1e-5)
 
 

@@ -15,7 +15,9 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
 def _variables(width, classes, seed):
-    return weights.convert(torch_resnet.state_dict(width, classes, seed), ResNet18(classes=classes, width=width), "test")
+    return weights.convert(
+        torch_resnet.state_dict(width, classes, seed), ResNet18(classes=classes, width=width), "test"
+    )
 
 
 def _close(found, expected, tolerance=1e-4):
@@ -109,5 +111,8 @@ def test_frozen_parts_get_no_gradient_and_keep_their_statistics(trainable):
         moves = any(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(part))
         assert moves == is_trainable((name,), trainable), name
     for name, part in stats.items():
-        same = all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(part), jax.tree.leaves(variables["batch_stats"][name]), strict=True))
+        same = all(
+            bool((a == b).all())
+            for a, b in zip(jax.tree.leaves(part), jax.tree.leaves(variables["batch_stats"][name]), strict=True)
+        )
         assert same != is_trainable((name,), trainable), name

@@ -25,8 +25,10 @@ def test_reads_what_torch_wrote(name):
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value)
     tree = weights.convert(found, ResNet18(classes=3, width=2), name)
-    np.testing.assert_array_equal(tree["params"]["layer2_0"]["downsample_0"]["kernel"].transpose(3, 2, 0, 1),
-                                  expected["layer2.0.downsample.0.weight"])
+    np.testing.assert_array_equal(
+        tree["params"]["layer2_0"]["downsample_0"]["kernel"].transpose(3, 2, 0, 1),
+        expected["layer2.0.downsample.0.weight"],
+    )
 
 
 @pytest.mark.parametrize("name", FILES)

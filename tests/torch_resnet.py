@@ -106,5 +106,9 @@ def torch_outputs(width: int, classes: int, size: int, seed: int) -> dict[str, n
         evaluated = net.eval()(x).numpy()
         trained = net.train()(x).numpy()
     after = net.state_dict()
-    kept = {f"{n}.{leaf}": after[f"{n}.{leaf}"].numpy() for n in ("bn1", "layer4.1.bn2") for leaf in ("running_mean", "running_var")}
+    kept = {
+        f"{n}.{leaf}": after[f"{n}.{leaf}"].numpy()
+        for n in ("bn1", "layer4.1.bn2")
+        for leaf in ("running_mean", "running_var")
+    }
     return {"eval": evaluated, "train": trained, **kept}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging as std_logging
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -16,7 +17,7 @@ USER_ERRORS = (ConfigError, DataError, WeightsError)
 EXIT_USAGE = 2
 
 
-def fail(message: object) -> None:
+def fail(message: object) -> NoReturn:
     """Prints an error that the user can mend, and leaves."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(EXIT_USAGE)
@@ -36,7 +37,6 @@ def _parse(argv: list[str]) -> list[str]:
         fail(f"--config: no such file: {e.filename or e}")
     except (TypeError, ValueError) as e:
         fail(f"--config: {e}")
-    return []
 
 
 class _OnlyOurs(std_logging.Filter):
@@ -46,24 +46,25 @@ class _OnlyOurs(std_logging.Filter):
         return record.levelno >= std_logging.WARNING or "frown_jax" in record.pathname
 
 
-def run(main: Callable[[], None], usage: str) -> None:
+def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False) -> None:
     """Runs a command: parses flags, then `main`, turning user errors into one line and exit code 2.
 
     Args:
-      main: the command.
+      main: the command; gets what is left of the arguments.
       usage: shown by --help, above the flags.
+      takes_files: whether there may be arguments that are no flags.
     """
     sys.modules["__main__"].__doc__ = usage
 
     def guarded(argv: list[str]) -> None:
-        if len(argv) > 1 and not getattr(main, "takes_files", False):
+        if len(argv) > 1 and not takes_files:
             fail(f"unexpected argument {argv[1]!r} (--help lists the flags)")
         logging.set_verbosity(logging.INFO)
         handler = logging.get_absl_handler()
         handler.addFilter(_OnlyOurs())
         handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         try:
-            main(argv[1:]) if getattr(main, "takes_files", False) else main()
+            main(argv[1:])
         except USER_ERRORS as e:
             fail(e)
 

@@ -36,7 +36,7 @@ def _sweep_of(config_file: str):
     return getattr(module, "sweep", None)
 
 
-def _run() -> None:
+def _run(_: list[str]) -> None:
     if _CONFIG.value is None:
         common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
     config = _CONFIG.value

@@ -92,7 +92,9 @@ def _attributes(config: ConfigDict, table: pd.DataFrame) -> tuple[dict[str, tupl
 def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     notes: list[str] = []
     if "test" not in set(table["split"]):
-        table, more = splits.assign(table, "train", "test", config.test_fraction, ("emotion", "race"), config.split_seed)
+        table, more = splits.assign(
+            table, "train", "test", config.test_fraction, ("emotion", "race"), config.split_seed
+        )
         notes += [f"no test images given: a stratified {config.test_fraction:.0%} of train is used", *more]
     if config.validation not in VALIDATIONS:
         raise DataError(f"--config.data.validation is {config.validation!r}: one of {', '.join(VALIDATIONS)}")

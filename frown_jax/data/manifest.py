@@ -20,7 +20,7 @@ FORMAT = """labels.csv needs a header and a row per image:
   path      image file, relative to the folder (or: pixels, a square grey image as space-separated 0-255)
   emotion   a name (Surprise, Fear, Disgust, Happiness, Sadness, Anger, Neutral and their common variants)
   split     train, val or test (optional: a test split is drawn where it is missing)
-and optionally subject, race, gender, age, any other attribute, and AU1, AU2, ... (1, 0, and -1, 9 or blank: unknown)."""
+and optionally subject, race, gender, age, any other attribute, and AU1, AU2, ... (1, 0; -1, 9 or blank: unknown)."""
 
 _EMOTION_NAMES = {
     "Surprise": "surprised, surprising, su",
@@ -125,7 +125,9 @@ class ManifestSource:
             lowered = column.strip().lower()
             au = _AU_HEADER.fullmatch(lowered)
             known = {"emotion", "split", "subject", "path", "pixels", *schema.ATTRIBUTES, *_HEADERS}
-            names[column] = f"AU{au[1]}" if au else _HEADERS.get(lowered, lowered if lowered in known else column.strip())
+            names[column] = (
+                f"AU{au[1]}" if au else _HEADERS.get(lowered, lowered if lowered in known else column.strip())
+            )
         raw = raw.rename(columns=names)
         twice = raw.columns[raw.columns.duplicated()]
         if len(twice):
@@ -171,7 +173,8 @@ class ManifestSource:
         if text.isdigit():
             if not self._codes:
                 self.problems.add(
-                    where, f"emotion is the number {text}: name the codes with --config.data.emotion_codes=('Anger',...)"
+                    where,
+                    f"emotion is the number {text}: name the codes with --config.data.emotion_codes=('Anger',...)",
                 )
                 return None
             if int(text) >= len(self._codes):
@@ -252,7 +255,7 @@ def _from_pixels(text: str, where: str) -> np.ndarray:
         values = np.array(text.split(), np.int64)
     except ValueError:
         raise DataError(f"{where}: pixels must be integers") from None
-    side = int(round(len(values) ** 0.5))
+    side = round(len(values) ** 0.5)
     if side * side != len(values) or not side:
         raise DataError(f"{where}: {len(values)} pixels do not make a square")
     if values.min() < 0 or values.max() > 255:

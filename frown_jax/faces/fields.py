@@ -6,6 +6,8 @@ forward, eyes at (+-0.308, 7.284, 1.245)). All functions take points [N, 3] and 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 WRINKLES = (
@@ -47,7 +49,7 @@ def _polyline(x: np.ndarray, y: np.ndarray, points: list[tuple[float, float]]) -
     best = np.full(x.shape, 9.0)
     gx, gy, along = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
     pieces = len(points) - 1
-    for k, ((ax, ay), (bx, by)) in enumerate(zip(points, points[1:], strict=False)):
+    for k, ((ax, ay), (bx, by)) in enumerate(itertools.pairwise(points)):
         dx, dy = bx - ax, by - ay
         t = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
         ex, ey = x - ax - t * dx, y - ay - t * dy

@@ -22,8 +22,7 @@ _ATTRIBUTES = ("y", "z", "white", "streak", "scalp", "beard", "lips", "lash", "i
 _AGE_KNOTS = (1.0, 11.0, 25.0, 85.0)  # years of MakeHuman's baby, child, young, old
 
 
-@struct.dataclass
-class Tables:
+class Tables(struct.PyTreeNode):
     """The head on the device. V vertices, R rendered vertices, N samples, U face units, A action units."""
 
     vertices: jax.Array  # [V, 3]
@@ -214,7 +213,9 @@ def _visible(t: Tables, face: Face) -> jax.Array:
     # Thresholds dithered per sample: two by two samples a pixel then make a soft edge.
     fray = 0.09 * (white - 0.5) + 0.05 * (streak - 0.5)
     scalp = at["scalp"] + hair.hairline + fray > 0
-    bangs = (hair.bangs > 0.5) & (y > 7.63 + 0.06 * (streak - 0.5) + 0.03 * (white - 0.5) + hair.bangs_height) & (z > 0.3)
+    bangs = (
+        (hair.bangs > 0.5) & (y > 7.63 + 0.06 * (streak - 0.5) + 0.03 * (white - 0.5) + hair.bangs_height) & (z > 0.3)
+    )
     beard = (features.beard > 0.05) & (at["beard"] > 0.12 + 0.62 * white) & (at["lips"] < 0.3)
     has_hair = ((scalp | bangs) & (hair.bald < 0.5)) | beard
     lash = at["lash"] < features.lashes * jnp.where(y < 7.28, 0.012, 0.034)

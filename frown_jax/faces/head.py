@@ -142,9 +142,9 @@ def _glasses() -> tuple[np.ndarray, np.ndarray]:
 @functools.cache
 def load() -> Head:
     """Loads the embedded asset (once per process)."""
-    with resources.as_file(resources.files("frown_jax.faces") / "asset" / "head.npz") as path:
-        with np.load(path, allow_pickle=False) as archive:
-            asset = {k: archive[k] for k in archive.files}
+    asset_file = resources.files("frown_jax.faces") / "asset" / "head.npz"
+    with resources.as_file(asset_file) as path, np.load(path, allow_pickle=False) as archive:
+        asset = {k: archive[k] for k in archive.files}
     vertices = asset["vertices"].astype(np.float32) / 1e4
     quads = asset["quads"].astype(np.int32)
     group = asset["quad_group"]

@@ -196,9 +196,7 @@ def _features(rng: np.random.Generator, race: str, gender: float, age: float, ha
     )
 
 
-def subject(
-    rng: np.random.Generator, race: str, gender: str, age: float, skin_tone: float | None = None
-) -> Subject:
+def subject(rng: np.random.Generator, race: str, gender: str, age: float, skin_tone: float | None = None) -> Subject:
     """Draws a person with the given demographics.
 
     Args:
@@ -315,9 +313,7 @@ def scene(rng: np.random.Generator, person: Subject) -> Scene:
     )
 
 
-def twin(
-    face: Face, skin_tone: float | None = None, gender: float | None = None, hair: Hair | None = None
-) -> Face:
+def twin(face: Face, skin_tone: float | None = None, gender: float | None = None, hair: Hair | None = None) -> Face:
     """The counterfactual twin: the same face, expression and photograph with one attribute changed.
 
     Args:

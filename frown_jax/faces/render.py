@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import operator
 import os
 from collections.abc import Callable, Sequence
 
@@ -28,8 +29,8 @@ def _blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     kernel = jnp.exp(-0.5 * (jnp.arange(-2, 3) / jnp.maximum(sigma, 0.05)) ** 2)
     kernel = kernel / kernel.sum()
     padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
-    rows = sum(kernel[i] * padded[i : i + SIZE] for i in range(5))
-    return sum(kernel[i] * rows[:, i : i + SIZE] for i in range(5))
+    rows = functools.reduce(operator.add, (kernel[i] * padded[i : i + SIZE] for i in range(5)))
+    return functools.reduce(operator.add, (kernel[i] * rows[:, i : i + SIZE] for i in range(5)))
 
 
 def _camera(face: Face, colour: jax.Array) -> jax.Array:

@@ -31,7 +31,7 @@ PACKED_BYTES = (
     ("blush", "under_eye", "lid", "beard"),
     ("brow_window", "part", "barycentric_1", "barycentric_2"),
 )
-PACKED_HALVES = (({"scalp": 2.0}, {"brow_offset": 6.0}), ({"iris": 1.0}, {}))
+PACKED_HALVES: tuple[tuple[dict[str, float], ...], ...] = (({"scalp": 2.0}, {"brow_offset": 6.0}), ({"iris": 1.0}, {}))
 PACKED_FLOATS = ("x", "y", "z")
 WRINKLE_WORDS = 2  # the strongest wrinkle groups of a sample: group, depth, tilt_x, tilt_y as bytes
 
@@ -54,25 +54,26 @@ def _pack(attributes: dict[str, np.ndarray], wrinkle: np.ndarray) -> np.ndarray:
 
     words = [np.asarray(attributes[name], np.float32).view(np.uint32) for name in PACKED_FLOATS]
     for names in PACKED_BYTES:
-        words.append(sum(byte(attributes[name]) << (8 * k) for k, name in enumerate(names)))
+        word = np.zeros(wrinkle.shape[0], np.uint32)
+        for k, name in enumerate(names):
+            word |= byte(attributes[name]) << np.uint32(8 * k)
+        words.append(word)
     for halves in PACKED_HALVES:
         word = np.zeros(wrinkle.shape[0], np.uint32)
         for k, half in enumerate(halves):
             for name, limit in half.items():
                 value = np.clip(attributes[name] / limit, -1, 1)
-                word |= np.round((value + 1) * 32767.5).astype(np.uint32) << (16 * k)
+                word |= np.round((value + 1) * 32767.5).astype(np.uint32) << np.uint32(16 * k)
         words.append(word)
     strength = np.abs(wrinkle).sum(-1)
     strongest = np.argsort(-strength, axis=1, kind="stable")[:, :WRINKLE_WORDS]
     for k in range(WRINKLE_WORDS):
         group = strongest[:, k]
         depth, tilt_x, tilt_y = np.take_along_axis(wrinkle, group[:, None, None], 1)[:, 0].T
-        words.append(
-            group.astype(np.uint32)
-            | byte(depth) << 8
-            | byte((tilt_x + 1) / 2) << 16
-            | byte((tilt_y + 1) / 2) << 24
-        )
+        word = group.astype(np.uint32)
+        for place, value in enumerate((depth, (tilt_x + 1) / 2, (tilt_y + 1) / 2), 1):
+            word |= byte(value) << np.uint32(8 * place)
+        words.append(word)
     return np.stack(words).astype(np.uint32)
 
 
@@ -111,7 +112,9 @@ class _Emitter:
         tilt = np.degrees(np.arccos(np.clip(facing if cull else np.abs(facing), -1, 1)))
         visible = np.where(tilt < 112, np.cos(np.radians(np.clip(tilt - 25, 0, 89.9))), 0)
         centre = p.mean(1)
-        visible = visible * (centre[:, 1] > 5.15) * np.where(centre[:, 1] < 5.85, 0.45, 1) * (np.abs(centre[:, 0]) < 1.3)
+        visible = (
+            visible * (centre[:, 1] > 5.15) * np.where(centre[:, 1] < 5.85, 0.45, 1) * (np.abs(centre[:, 0]) < 1.3)
+        )
         count = np.ceil(area / 2 / SAMPLE_SPACING**2 * factor * visible).astype(int)
         which = np.repeat(np.arange(len(tri)), count)
         # R2 low-discrepancy sequence (Roberts 2018), folded into the triangle.

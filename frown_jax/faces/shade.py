@@ -29,17 +29,17 @@ _BRIGHTNESS = np.array([0.25, 0.62, 0.13], np.float32)
 _keep = jax.lax.optimization_barrier
 
 
-def skin_albedo(melanin: jax.Array) -> jax.Array:
+def skin_albedo(melanin: jax.Array | float) -> jax.Array:
     """Linear RGB [3] of plain skin with average blood and carotene."""
-    return _BASE * jnp.exp(-(melanin * _MELANIN + 0.25 * _BLOOD + 0.2 * _CAROTENE))
+    return jnp.asarray(_BASE) * jnp.exp(-(melanin * _MELANIN + 0.25 * _BLOOD + 0.2 * _CAROTENE))
 
 
-def skin_brightness(melanin: jax.Array) -> jax.Array:
+def skin_brightness(melanin: jax.Array | float) -> jax.Array:
     """Luminance-like brightness of skin_albedo, 0 to 1."""
     return (skin_albedo(melanin) * _BRIGHTNESS).sum()
 
 
-def _mix(a: jax.Array, b: jax.Array | float, amount: jax.Array) -> jax.Array:
+def _mix(a: jax.Array, b: jax.Array | float, amount: jax.Array | float) -> jax.Array:
     return a + (b - a) * amount
 
 
@@ -161,7 +161,7 @@ def _albedo(face: Face, px: _Pixels, depth: jax.Array) -> jax.Array:
     out = _col(_BASE) * jnp.exp(
         -(melanin * _col(_MELANIN) + blood * _col(_BLOOD) + skin.carotene * _col(_CAROTENE) + 0.42 * depth)
     )
-    lip = _BASE * jnp.exp(
+    lip = jnp.asarray(_BASE) * jnp.exp(
         -((face.skin_tone * 0.85 + 0.10) * _MELANIN + (skin.haemoglobin + f.lip_redness) * _LIP_BLOOD)
     )
     lipstick = f.lipstick * jnp.exp(-0.8 * face.skin_tone)
@@ -179,9 +179,7 @@ def _albedo(face: Face, px: _Pixels, depth: jax.Array) -> jax.Array:
 
     radius = px["iris"]
     iris = _col(f.iris) * ((0.75 + 0.5 * streak) * (1 - 0.65 * smooth(0.045, 0.0615, radius)))
-    white_of_eye = _col(np.array([0.72, 0.68, 0.64], np.float32)) * (
-        (1 - 0.22 * smooth(0.08, 0.15, radius)) * f.sclera
-    )
+    white_of_eye = _col(np.array([0.72, 0.68, 0.64], np.float32)) * ((1 - 0.22 * smooth(0.08, 0.15, radius)) * f.sclera)
     eye = jnp.where(radius < 0.022, 0.006, _mix(iris, white_of_eye, smooth(0.058, 0.065, radius)))
     strands = _col(hair.colour) * (0.62 + 0.76 * (streak * (1 - hair.curl) + high * hair.curl))
     grey = jnp.clip(hair.grey * (0.55 + 0.6 * high + 0.4 * streak), 0, 1)

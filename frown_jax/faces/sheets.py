@@ -1,6 +1,6 @@
 """Contact sheets of the embedded faces.
 
-    python -m frown_jax.faces.sheets --out=docs/faces
+python -m frown_jax.faces.sheets --out=docs/faces
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def twins() -> Image.Image:
 def main(_: list[str]) -> None:
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    sheets = dict(demographics=demographics, emotions=emotions, aus=aus, random=random_faces, twins=twins)
+    sheets = {"demographics": demographics, "emotions": emotions, "aus": aus, "random": random_faces, "twins": twins}
     for name, make in sheets.items():
         path = out / f"{name}.jpg"
         make().save(path, quality=82, optimize=True)

@@ -39,9 +39,7 @@ def generalized_equal_opportunity(
     return float(scores.min() / scores.max()) if scores.max() > 0 else float("nan")
 
 
-def statistical_parity_gap(
-    predictions: np.ndarray, groups: np.ndarray, classes: int, group_count: int
-) -> float:
+def statistical_parity_gap(predictions: np.ndarray, groups: np.ndarray, classes: int, group_count: int) -> float:
     """Largest difference between groups in how often a class is predicted: max_k (max_g r - min_g r), r = P(k | g).
 
     0 is equal. Credited by the first study's code to Denis et al. 2022.

@@ -61,7 +61,9 @@ def convert(tensors: dict[str, np.ndarray], model: nn.Module, source: str, head:
         if array.shape != shape.shape:
             expected = shape.shape
             if path[-1] == "kernel":
-                expected = tuple(np.zeros(expected).transpose(3, 2, 0, 1).shape) if len(expected) == 4 else expected[::-1]
+                expected = (
+                    tuple(np.zeros(expected).transpose(3, 2, 0, 1).shape) if len(expected) == 4 else expected[::-1]
+                )
             raise WeightsError(f"{source}: {name} has shape {tuple(tensors[name].shape)}, the network needs {expected}")
         if not np.isfinite(array).all():
             raise WeightsError(f"{source}: {name} holds values that are not finite")
