@@ -35,7 +35,7 @@ def get_config(arg=None):
             c.epochs = 18
         else:
             c.data.faces.train, c.data.faces.test = 2400, 1200
-            c.epochs = 12
+            c.epochs = 16
     if "runlocal" in words:
         base.smoke(c)
     if options["seeds"]:

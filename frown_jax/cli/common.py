@@ -23,18 +23,30 @@ def fail(message: object) -> NoReturn:
     sys.exit(EXIT_USAGE)
 
 
+def _without_traceback(message: str) -> str:
+    """The error that a config file raised, out of the traceback that ml_collections wraps it in."""
+    if "Traceback" not in message:
+        return f"{message} (--help lists the flags)"
+    kind, _, text = message.strip().splitlines()[-1].partition(": ")
+    if kind.rpartition(".")[2] in {e.__name__ for e in USER_ERRORS}:
+        return text
+    if kind == "FileNotFoundError":
+        return f"--config: no such file ({text})"
+    return f"--config: the config file failed with {kind}: {text}\n\n{message}"
+
+
 def _parse(argv: list[str]) -> list[str]:
     """Flag parsing whose failures are one line: a typo in --config.x, a config argument that does not exist."""
     try:
         return flags.FLAGS(argv)
     except flags.Error as e:
-        fail(f"{e} (--help lists the flags)")
+        fail(_without_traceback(str(e)))
     except (AttributeError, KeyError) as e:
         fail(f"--config: {str(e).strip(chr(34))}")
     except USER_ERRORS as e:
         fail(e)
-    except FileNotFoundError as e:
-        fail(f"--config: no such file: {e.filename or e}")
+    except OSError as e:  # ml_collections reports a missing file late, and in many lines
+        fail(f"--config: no such file: {e.filename or str(e).strip().splitlines()[-1].strip()}")
     except (TypeError, ValueError) as e:
         fail(f"--config: {e}")
 
@@ -55,6 +67,10 @@ def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False
       takes_files: whether there may be arguments that are no flags.
     """
     sys.modules["__main__"].__doc__ = usage
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("frown_jax."):  # so that --help shows them
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not takes_files:

@@ -31,8 +31,9 @@ def stratified_split(
 ) -> tuple[np.ndarray, list[str]]:
     """Takes `fraction` of the rows so that every stratum is represented as evenly as whole subjects allow.
 
-    Subjects are visited in random order and taken while that brings the counts of their strata closer to the goal.
-    A stratum too small to give its share (under half an image) stays whole.
+    Subjects are visited in random order and taken while that brings the counts of their strata closer to the goal;
+    what is then missing from the total is filled with any. A stratum too small to give its share (under half an
+    image) stays whole unless the total needs it.
 
     Args:
       strata: one column per variable to stratify by; rows that agree in all of them are a stratum.
@@ -53,10 +54,17 @@ def stratified_split(
     np.add.at(counts, (person, code), 1)
     wanted = fraction * counts.sum(0)
     taken = np.zeros(len(counts), bool)
-    for p in rng.permutation(len(counts)):
-        if (counts[p] * (2 * wanted - counts[p])).sum() > 0:
-            taken[p] = True
-            wanted = wanted - counts[p]
+    missing = fraction * len(strata)
+    order = rng.permutation(len(counts))
+    for closer in (True, False):
+        for p in order:
+            images = counts[p].sum()
+            if taken[p] or images > 2 * missing:
+                continue
+            if not closer or (counts[p] * (2 * wanted - counts[p])).sum() > 0:
+                taken[p] = True
+                wanted = wanted - counts[p]
+                missing -= images
     mask = taken[person]
     got = np.bincount(code[mask], minlength=len(names))
     return mask, [str(n) for n, g in zip(names, got, strict=True) if not g]

@@ -103,9 +103,9 @@ def spuriously_correlated(joint: np.ndarray, axis: str, strength: float) -> np.n
 
 
 def draw(joint: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Systematic sample of cells: every cell and every leading margin is within one of its expectation.
+    """Systematic sample of cells: every cell is within one of its expectation.
 
-    Race x gender x age is the outer order, so that those counts are exact where the expectation is whole.
+    Race x gender x age is the outer order: those counts are within one too, and exact where they are whole.
 
     Returns:
       int64 [count, 4], indices in the order of AXES, sorted by race, gender, age, emotion.
