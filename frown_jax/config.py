@@ -221,8 +221,6 @@ def validate(config: ConfigDict) -> None:
         _between(config, field, 1, inf)
     # Five halvings: below 32 pixels the last stage of a ResNet would see less than one pixel.
     _between(config, "model.image_size", 32, 1024)
-    if config.model.image_size % 2:
-        raise ConfigError(f"--config.model.image_size is {config.model.image_size}: it must be even")
     _between(config, "optimiser.learning_rate", 0, inf)
     _between(config, "optimiser.weight_decay", 0, inf)
     _between(config, "optimiser.dropout_rate", 0, 1, below=True)

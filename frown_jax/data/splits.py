@@ -10,6 +10,7 @@ import pandas as pd
 from frown_jax.data.dataset import DataError
 
 STUDY_FRACTION, STUDY_SEED = 0.2, 5
+_CANDIDATES = 64
 
 
 def study_split(count: int, fraction: float = STUDY_FRACTION, seed: int = STUDY_SEED) -> np.ndarray:
@@ -26,21 +27,53 @@ def study_split(count: int, fraction: float = STUDY_FRACTION, seed: int = STUDY_
     return mask
 
 
+def _whole_strata(code: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows drawn per stratum, with the rounding of strata adjusted to the total (largest remainder)."""
+    exact = fraction * np.bincount(code)
+    take = np.floor(exact).astype(int)
+    short = round(fraction * len(code)) - take.sum()
+    take[np.argsort(take - exact, kind="stable")[:short]] += 1
+    order = rng.permutation(len(code))
+    order = order[np.argsort(code[order], kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(code))[:-1]])
+    rank = np.arange(len(code)) - starts[code[order]]
+    mask = np.zeros(len(code), bool)
+    mask[order[rank < take[code[order]]]] = True
+    return mask
+
+
+def _whole_subjects(code: np.ndarray, person: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Subjects taken one by one, each time the best for the strata's missing counts among some drawn at random."""
+    counts = np.zeros((person.max() + 1, code.max() + 1))
+    np.add.at(counts, (person, code), 1)
+    wanted, missing = fraction * counts.sum(0), fraction * len(code)
+    left = rng.permutation(len(counts)).tolist()
+    taken = np.zeros(len(counts), bool)
+    while left and missing > 0:
+        drawn = rng.choice(len(left), min(_CANDIDATES, len(left)), replace=False)
+        c = counts[[left[i] for i in drawn]]
+        gain = (c * (2 * wanted - c)).sum(1)
+        gain[c.sum(1) > 2 * missing] = -np.inf  # nearer to the total without
+        best = int(gain.argmax())
+        if gain[best] == -np.inf:
+            break
+        chosen = left.pop(int(drawn[best]))
+        taken[chosen] = True
+        wanted, missing = wanted - counts[chosen], missing - counts[chosen].sum()
+    return taken[person]
+
+
 def stratified_split(
     strata: pd.DataFrame, subjects: pd.Series | None, fraction: float, seed: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Takes `fraction` of the rows so that every stratum is represented as evenly as whole subjects allow.
-
-    Subjects are visited in random order and taken while that brings the counts of their strata closer to the goal;
-    what is then missing from the total is filled with any. A stratum too small to give its share (under half an
-    image) stays whole unless the total needs it.
+    """Takes `fraction` of the rows so that every stratum gives its share, as far as whole subjects allow.
 
     Args:
       strata: one column per variable to stratify by; rows that agree in all of them are a stratum.
       subjects: who is on each row, or None if every row is a person of its own. Missing names are persons of
         their own.
       fraction: of the rows, 0 to 1.
-      seed: of the random order.
+      seed: of the draw.
 
     Returns:
       bool [rows], True for the rows taken; and the names of the strata that gave none.
@@ -50,22 +83,10 @@ def stratified_split(
     code, names = pd.factorize(stratum, sort=True)
     own = pd.Series([f"\0{i}" for i in range(len(strata))], index=strata.index)
     person = pd.factorize(own if subjects is None else subjects.where(subjects.notna(), own))[0]
-    counts = np.zeros((person.max() + 1, len(names)))
-    np.add.at(counts, (person, code), 1)
-    wanted = fraction * counts.sum(0)
-    taken = np.zeros(len(counts), bool)
-    missing = fraction * len(strata)
-    order = rng.permutation(len(counts))
-    for closer in (True, False):
-        for p in order:
-            images = counts[p].sum()
-            if taken[p] or images > 2 * missing:
-                continue
-            if not closer or (counts[p] * (2 * wanted - counts[p])).sum() > 0:
-                taken[p] = True
-                wanted = wanted - counts[p]
-                missing -= images
-    mask = taken[person]
+    if person.max() + 1 == len(person):
+        mask = _whole_strata(code, fraction, rng)
+    else:
+        mask = _whole_subjects(code, person, fraction, rng)
     got = np.bincount(code[mask], minlength=len(names))
     return mask, [str(n) for n, g in zip(names, got, strict=True) if not g]
 
