@@ -2,9 +2,9 @@
 
 Everything downstream of the data readers speaks these names. Nothing here imports anything of ours.
 
-Sources: RAF-DB's official README (codes); Lu et al., "Frowning upon Bias", notebook output (cell totals) and
-`stats/table.csv` (test denominators, hence the train/test division of each cell); Xu et al. 2020, Table 1
-(emotion by attribute on the test set, gender "Unsure" removed).
+Sources: RAF-DB's official README (codes); Venkatesh, Lu, Chandra & Wang 2022, "Frowning upon Bias", notebook output
+(cell totals) and `stats/table.csv` (test denominators, hence the train/test division of each cell); Xu et al. 2020,
+Table 1 (emotion by attribute on the test set, gender "Unsure" removed).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Recipe:
     spurious_strength: float = 0.0  # 0 to 1
     skin_tone: str = "by_race"  # 'by_race', or 'shared': one range of skin tones for all
     contrast: float = 0.0  # 0: fixed exposure, expression contrast falls with melanin; 1: exposed for the skin
-    group_style: tuple[str, ...] = ()  # another look of the same AUs in a group: 'race=African-American:0.8'
+    group_style: tuple[str, ...] = ()  # another look of expressions in a group: 'race=African-American:0.8'
     label_noise: tuple[str, ...] = ()  # share of wrong training labels in a group: 'gender=Female:0.2'
 
     def __post_init__(self) -> None:
@@ -139,10 +139,10 @@ def _split_rows(recipe: Recipe, split: str) -> pd.DataFrame:
 
 
 def _styled(expression: Expression, amount: float) -> Expression:
-    """The same AUs with another look: one-sided, and with a quieter upper face."""
-    quiet = np.array([1 - 0.5 * amount if au <= 7 else 1.0 for au in action_units.AUS], np.float32)
+    """The same prototypes with another look: quieter and one-sided."""
     return expression.replace(
-        au=expression.au * quiet, asymmetry=np.float32(np.clip(expression.asymmetry + 0.9 * amount, -1, 1))
+        au=expression.au * np.float32(1 - 0.6 * amount),
+        asymmetry=np.float32(np.clip(expression.asymmetry + 0.5 * amount, -1, 1)),
     )
 
 
