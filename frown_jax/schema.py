@@ -10,6 +10,7 @@ Table 1 (emotion by attribute on the test set, gender "Unsure" removed).
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 EMOTIONS = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neutral")
 RACES = ("Caucasian", "African-American", "Asian")
@@ -91,3 +92,8 @@ XU_TEST_TABLE: dict[str, np.ndarray] = {
         np.float64,
     ),
 }
+
+
+def codes(values: pd.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
+    """Position of each value in the vocabulary, int32, -1 where it is not there."""
+    return pd.Index(list(vocabulary), dtype=object).get_indexer(values.astype(object)).astype(np.int32)

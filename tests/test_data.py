@@ -263,7 +263,7 @@ def test_load_round_trip_and_cache(tmp_path, faces):
     folder = tmp_path / "data"
     folder.mkdir()
     _manifest(folder, faces)
-    data = _load(tmp_path, str(folder), val_fraction=0.3)
+    data = _load(tmp_path, str(folder), val_fraction=0.5)
     assert data.images.shape == (12, 48, 48, 3)
     assert data.images.dtype == np.uint8
     assert data.table["emotion"].tolist() == faces[0]["emotion"].tolist()
@@ -271,10 +271,10 @@ def test_load_round_trip_and_cache(tmp_path, faces):
     np.testing.assert_array_equal(data.images[3], expected)
     assert set(data.table["split"]) == {"train", "val", "test"}
     assert data.attributes["race"] == schema.RACES
-    again = _load(tmp_path, str(folder), val_fraction=0.3)
+    again = _load(tmp_path, str(folder), val_fraction=0.5)
     assert again.fingerprint == data.fingerprint
     np.testing.assert_array_equal(again.images, data.images)
-    other = _load(tmp_path, str(folder), val_fraction=0.4)
+    other = _load(tmp_path, str(folder), val_fraction=0.7)
     assert other.fingerprint != data.fingerprint
 
 
@@ -288,6 +288,14 @@ def test_data_without_attributes_says_what_is_missing(tmp_path, faces):
     assert any("no test images given" in n for n in data.notes)
     with pytest.raises(DataError, match="names 'race'"):
         _load(tmp_path, str(folder), val_fraction=0.3, test_fraction=0.3, attributes=("race",))
+
+
+def test_a_validation_set_of_one_class_is_refused(tmp_path, faces):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    _manifest(folder, faces, edit=lambda t: t.replace("1.png,train", "1.png,val", 1))
+    with pytest.raises(DataError, match=r"all val images show .*data.val_fraction"):
+        _load(tmp_path, str(folder))
 
 
 def test_stored_size():

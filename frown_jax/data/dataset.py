@@ -63,20 +63,15 @@ class Dataset:
     @property
     def labels(self) -> np.ndarray:
         """Class codes, int32 [N]."""
-        return codes(self.table["emotion"], self.classes)
+        return schema.codes(self.table["emotion"], self.classes)
 
     def groups(self, attribute: str) -> np.ndarray:
         """Group codes of one attribute, int32 [N], -1 where unknown."""
-        return codes(self.table[attribute], self.attributes[attribute])
+        return schema.codes(self.table[attribute], self.attributes[attribute])
 
     @property
     def au_columns(self) -> list[str]:
         return [c for c in self.table.columns if _AU_COLUMN.fullmatch(c)]
-
-
-def codes(values: pd.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
-    """Position of each value in the vocabulary, int32, -1 where it is not there."""
-    return pd.Index(list(vocabulary), dtype=object).get_indexer(values.astype(object)).astype(np.int32)
 
 
 def attribute_vocabularies(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

@@ -113,6 +113,20 @@ def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[
     return table, notes
 
 
+def _check_splits(config: ConfigDict, table: pd.DataFrame) -> None:
+    """Training and validation must be able to do their work."""
+    val = validation_name(config)
+    for split in ("train", val):
+        if split not in set(table["split"]):
+            raise DataError(f"{config.name}: there are no {split} images")
+    found = table.loc[table["split"] == val, "emotion"].dropna().unique()
+    if len(found) < 2:
+        raise DataError(
+            f"{config.name}: all {val} images show {found[0] if len(found) else 'nothing'}, so that AUROC, which early "
+            "stopping looks at, is undefined; give more validation images (--config.data.val_fraction)"
+        )
+
+
 def validation_name(config: ConfigDict) -> str:
     """The split that early stopping and selection look at."""
     return "test" if config.validation == "test" else "val"
@@ -134,6 +148,7 @@ def load(config: ConfigDict, image_size: int) -> Dataset:
         raise DataError(f"{config.name}: no emotion labels")
     size = stored_size([i.shape[:2] for i in images], image_size)
     table, split_notes = _split(config, table)
+    _check_splits(config, table)
     attributes, attribute_notes = _attributes(config, table)
     pixels = np.stack([resize(i, size) for i in images])
     return Dataset(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
-from frown_jax.data.dataset import codes
 from frown_jax.metrics import classification, fairness
 
 COLUMNS = ("member", "method", "seed", "split", "metric", "attribute", "group", "n", "value")
@@ -44,7 +43,7 @@ def _rows(
     frame: pd.DataFrame, classes: tuple[str, ...], attributes: Mapping[str, tuple[str, ...]]
 ) -> Iterator[tuple[str, str, str, int, float]]:
     """(metric, attribute, group, n, value) of one member on one split."""
-    labels, predicted = codes(frame["emotion"], classes), codes(frame["prediction"], classes)
+    labels, predicted = schema.codes(frame["emotion"], classes), schema.codes(frame["prediction"], classes)
     probabilities = frame[[probability_column(c) for c in classes]].to_numpy()
     n, k = len(frame), len(classes)
     matrix = classification.confusion(labels, predicted, k)
@@ -63,14 +62,14 @@ def _rows(
 
     correct = labels == predicted
     for attribute, vocabulary in attributes.items():
-        groups = codes(frame[attribute], vocabulary)
+        groups = schema.codes(frame[attribute], vocabulary)
         by_group = {}
         for g, name in enumerate(vocabulary):
             chosen = groups == g
             by_group[name] = float(correct[chosen].mean()) if chosen.any() else float("nan")
             yield "accuracy", attribute, name, int(chosen.sum()), by_group[name]
         scored = _scored_groups(attribute, vocabulary)
-        groups = codes(frame[attribute], scored)
+        groups = schema.codes(frame[attribute], scored)
         count = int((groups >= 0).sum())
         opportunity = fairness.generalized_equal_opportunity(labels, predicted, groups, k, len(scored))
         parity = fairness.statistical_parity_gap(predicted, groups, k, len(scored))
