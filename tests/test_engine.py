@@ -1,6 +1,7 @@
 """The vmapped step against separate runs, hand-worked rules and a plain-Python schedule."""
 
 import dataclasses
+import doctest
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,9 @@ from frown_jax import config as configs
 from frown_jax import engine, losses, members
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics.device import binary_auroc, multiclass_auroc
+from frown_jax.models import weights
+from frown_jax.models.resnet import ResNet18
+from tests import torch_resnet
 
 
 def _config(**fields):
@@ -226,6 +230,23 @@ def test_cosine_and_warm_up():
     progress = np.arange(8) / 8
     warm = np.minimum((np.arange(8) + 1) / 2, 1)
     np.testing.assert_allclose(factor, 0.5 * (1 + np.cos(np.pi * progress)) * warm, rtol=1e-5)
+
+
+def test_pretrained_members_share_the_trunk_and_not_the_head(toy_data):
+    config, stacked = _group(toy_data, [{"model.name": "resnet18"}], seeds=(0, 1))
+    source = weights.convert(torch_resnet.state_dict(4, 1000, 3), ResNet18(classes=1000, width=4), "f", head="fc")
+    state = make_engine(config, 7).init(stacked, source)
+    for name, part in source["params"].items():
+        for found, given in zip(jax.tree.leaves(state.params[name]), jax.tree.leaves(part), strict=True):
+            np.testing.assert_array_equal(found, np.stack([given, given]))
+    np.testing.assert_array_equal(state.batch_stats["bn1"]["var"][1], source["batch_stats"]["bn1"]["var"])
+    heads = np.asarray(state.params["fc"]["kernel"])
+    assert heads.shape == (2, 32, 7)
+    assert (heads[0] != heads[1]).any()
+
+
+def test_doctests():
+    assert doctest.testmod(losses).failed == 0
 
 
 def test_auroc_matches_scikit_learn():
