@@ -23,7 +23,8 @@ def _run(*argv, code=0, timeout=300):
 
 
 BAD = [
-    (("--config=configs/baseline.py", "--config.epoch=3"), r"epoch"),
+    (("--config=configs/baseline.py", "--config.epoch=3"), r"no field 'epoch'; did you mean 'epochs'"),
+    (("--config=configs/baseline.py", "--config.zzz=3"), r"no field 'zzz'; --print_config"),
     (("--config=configs/baseline.py", "--config.batch_size=0"), r"--config.batch_size is 0: it must be at least 1"),
     (("--config=configs/baseline.py", "--config.batch_size=many"), r"batch_size"),
     (("--config=configs/baseline.py", "--config.model.image_size=31"), r"--config.model.image_size is 31"),

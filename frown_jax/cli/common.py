@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging as std_logging
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -42,7 +43,10 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.Error as e:
         fail(_without_traceback(str(e)))
     except (AttributeError, KeyError) as e:
-        fail(f"--config: {str(e).strip(chr(34))}")
+        guess = re.search(r'Did you mean "(\S+)" instead of "(\S+)"', str(e))  # ml_collections' own, wrapped in repr
+        if guess:
+            fail(f"--config has no field {guess[2]!r}; did you mean {guess[1]!r}?")
+        fail(f"--config has no field {str(e).strip(chr(34))}; --print_config shows them all")
     except USER_ERRORS as e:
         fail(e)
     except OSError as e:  # ml_collections reports a missing file late, and in many lines

@@ -39,6 +39,10 @@ def _sweep_of(config_file: str):
 def _run(_: list[str]) -> None:
     if _CONFIG.value is None:
         common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
+    flag = flags.FLAGS["config"]
+    config_file = config_flags.get_config_filename(flag)
+    if not pathlib.Path(config_file.partition(":")[0]).is_file():  # ml_collections would tell at the first use
+        common.fail(f"--config: no such file: {config_file.partition(':')[0]}")
     config = _CONFIG.value
     if _PRINT_CONFIG.value:
         print(config)
@@ -51,8 +55,6 @@ def _run(_: list[str]) -> None:
     from frown_jax.report import text
 
     began = time.monotonic()
-    flag = flags.FLAGS["config"]
-    config_file = config_flags.get_config_filename(flag)
     points = members.points_of(_sweep_of(config_file))
     name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
