@@ -108,8 +108,9 @@ class GroupTrainer:
         for first in range(0, e.steps_per_epoch, e.steps_per_call):
             state, sums = e.train(state, sums, self._group, *self._train_set, epoch, first)
             jax.block_until_ready(sums)
-            done = min(e.steps_per_call, e.steps_per_epoch - first)
-            progress.advance(round(self._images_per_epoch * done / e.steps_per_epoch))
+            reached = [min(step, e.steps_per_epoch) for step in (first, first + e.steps_per_call)]
+            before, after = (self._images_per_epoch * step // e.steps_per_epoch for step in reached)
+            progress.advance(after - before)
         logits = e.predict(state.params, state.batch_stats, self._val_set[0])
         state, metrics = e.finish_epoch(state, self._group, logits, self._val_set[1], epoch)
         return state, self._rows(epoch, sums, metrics)
