@@ -96,4 +96,4 @@ XU_TEST_TABLE: dict[str, np.ndarray] = {
 
 def codes(values: pd.Series, vocabulary: tuple[str, ...]) -> np.ndarray:
     """Position of each value in the vocabulary, int32, -1 where it is not there."""
-    return pd.Index(list(vocabulary), dtype=object).get_indexer(values.astype(object)).astype(np.int32)
+    return pd.Index(list(vocabulary), dtype=object).get_indexer(pd.Index(values.astype(object))).astype(np.int32)

@@ -100,11 +100,10 @@ class ManifestSource:
         self._ignored = 0
         self.problems = Problems(on_bad)
         raw = self._read_csv()
-        self._pixels: dict[int, str] = {}
         self._files: list[pathlib.Path | str] = []
         rows = []
         for line, record in enumerate(raw.to_dict("records"), 2):
-            row = self._row(f"{self._csv}:{line}", line, record)
+            row = self._row(f"{self._csv}:{line}", line, {str(k): str(v) for k, v in record.items()})
             if row is not None:
                 rows.append(row)
         self.table = pd.DataFrame(rows)

@@ -165,7 +165,7 @@ def _count_notes(table: pd.DataFrame) -> list[str]:
         cells = schema.rafdb_cells(split)
         for (r, g, a), expected in np.ndenumerate(cells):
             race, gender, age = schema.RACES[r], schema.GENDERS[g], schema.AGES[a]
-            found = int(((here["race"] == race) & (here["gender"] == gender) & (here["age"] == age)).sum())
-            if found != expected:
-                notes.append(f"RAF-DB {split} {race} {gender} {age}: {found:,} images, published {expected:,}")
+            count = int(((here["race"] == race) & (here["gender"] == gender) & (here["age"] == age)).sum())
+            if count != expected:
+                notes.append(f"RAF-DB {split} {race} {gender} {age}: {count:,} images, published {expected:,}")
     return notes

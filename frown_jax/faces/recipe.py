@@ -183,11 +183,11 @@ def generate(recipe: Recipe) -> tuple[pd.DataFrame, list[Face]]:
         rows = _split_rows(recipe, split)
         person, last = None, ""
         subject_index = -1
-        for index, row in rows.iterrows():
+        for index, (_, row) in enumerate(rows.iterrows()):
             if row["subject"] != last or person is None:
                 subject_index, last = subject_index + 1, row["subject"]
                 person = _person(recipe, row, subject_index)
-            faces.append(_photograph(recipe, row, person, int(index)))
+            faces.append(_photograph(recipe, row, person, index))
         here = faces[-len(rows) :]
         rows["age_years"] = [round(float(f.age), 1) for f in here]
         rows["skin_tone"] = [round(float(f.skin_tone), 4) for f in here]

@@ -51,17 +51,17 @@ def render(results: pd.DataFrame, split: str, attributes: Mapping[str, tuple[str
     lines = []
     for method, part in summary.groupby("method", sort=False):
         seeds = int(part["seeds"].max())
-        cells = part.set_index(["metric", "attribute", "group"])
+        cells = {(row["metric"], row["attribute"], row["group"]): row for _, row in part.iterrows()}
         title = f"{method}: {split} split, mean +- sd and range over {seeds} seed{'s' * (seeds > 1)}"
         lines += ["", title, "-" * len(title), f"  {'':<34}{'n':>7}   {'mean':>9}"]
-        lines += [_line(label, cells.loc[(metric, "", "")]) for metric, label in _OVERALL]
+        lines += [_line(label, cells[metric, "", ""]) for metric, label in _OVERALL]
         for attribute, groups in attributes.items():
             lines += ["", f"  accuracy by {attribute}"]
             for group in groups:
-                row = cells.loc[("accuracy", attribute, group)]
+                row = cells["accuracy", attribute, group]
                 lines.append(_line(f"  {group}", row, _few(row)))
             for metric, label in _FAIRNESS:
-                lines.append(_line(label, cells.loc[(metric, attribute, "")]))
+                lines.append(_line(label, cells[metric, attribute, ""]))
         lines += _extremes(part, attributes)
     if not attributes:
         lines += ["", "  No attributes in this data: nothing per group can be said."]
