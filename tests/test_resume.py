@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json")
@@ -28,6 +30,7 @@ def _start(workdir):
     return subprocess.Popen(_command(workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
 
 
+@pytest.mark.slow
 def test_kill_and_resume_give_the_same_bytes(tmp_path):
     whole = _start(tmp_path / "whole")
     _, log = whole.communicate(timeout=300)
