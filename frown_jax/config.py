@@ -6,10 +6,13 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
+from frown_jax.models.conv import LOWERINGS
+from frown_jax.models.resnet import TRAINABLE
 
 FIDELITIES = ("sound", "paper", "repo")
 NETWORKS = ("resnet18", "resnet10")
 DATA = ("faces", "rafdb", "manifest")
+VALIDATIONS = ("stratified", "study", "test")
 
 
 class ConfigError(ValueError):
@@ -209,11 +212,11 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "fidelity", FIDELITIES)
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))
-    _one_of(config, "data.validation", ("stratified", "study", "test"))
+    _one_of(config, "data.validation", VALIDATIONS)
     _one_of(config, "model.name", NETWORKS)
-    _one_of(config, "model.trainable", ("all", "last_block", "head"))
+    _one_of(config, "model.trainable", TRAINABLE)
     _one_of(config, "model.dtype", ("auto", "float32", "bfloat16"))
-    _one_of(config, "model.conv", ("auto", "gemm", "xla"))
+    _one_of(config, "model.conv", LOWERINGS)
     _one_of(config, "schedule.name", tuple(SCHEDULES))
     _one_of(config, "loss.class_weights", CLASS_WEIGHTS)
     _one_of(config, "loss.normaliser", tuple(NORMALISERS))

@@ -17,9 +17,9 @@ import pandas as pd
 from absl import flags, logging
 
 from frown_jax.cli import common
-from frown_jax.config import ConfigError
+from frown_jax.config import DATA, ConfigError
 from frown_jax.data.dataset import DataError, Dataset
-from frown_jax.data.load import NAMES, load
+from frown_jax.data.load import load
 from frown_jax.ensemble import Ensemble
 from frown_jax.metrics import table
 from frown_jax.predictions import predictions_frame
@@ -43,8 +43,8 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
     if source:
         config.name, _, config.dir = source.partition(":")
         config.attributes = ()
-        if config.name not in NAMES:
-            raise ConfigError(f"--data={source}: it begins with one of {', '.join(NAMES)}, then ':' and the folder")
+        if config.name not in DATA:
+            raise ConfigError(f"--data={source}: it begins with one of {', '.join(DATA)}, then ':' and the folder")
     if cache:
         config.cache_dir = cache
     data = load(config, ensemble.config.model.image_size)

@@ -16,7 +16,6 @@ EMOTIONS = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neu
 RACES = ("Caucasian", "African-American", "Asian")
 GENDERS = ("Male", "Female", "Unsure")
 AGES = ("0-3", "4-19", "20-39", "40-69", "70+")
-SPLITS = ("train", "val", "test")
 
 # The demographic attributes that the studies measure, with their vocabularies in RAF-DB's own code order.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {"race": RACES, "gender": GENDERS, "age": AGES}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from frown_jax import schema
 
-_AU_COLUMN = re.compile(r"AU\d+$")
+AU_COLUMN = re.compile(r"AU\d+$")
 _MEASURED = ("age_years", "skin_tone")  # numbers that describe a face; not groups
 
 
@@ -69,17 +69,13 @@ class Dataset:
         """Group codes of one attribute, int32 [N], -1 where unknown."""
         return schema.codes(self.table[attribute], self.attributes[attribute])
 
-    @property
-    def au_columns(self) -> list[str]:
-        return [c for c in self.table.columns if _AU_COLUMN.fullmatch(c)]
-
 
 def attribute_vocabularies(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """Vocabularies of every attribute column: RAF-DB's own order for its attributes, else sorted."""
     skip = {*schema.RESERVED_COLUMNS, *_MEASURED, "emotion_true", "line"}
     out = {}
     for column in table.columns:
-        if column in skip or _AU_COLUMN.fullmatch(column) or column.startswith("_"):
+        if column in skip or AU_COLUMN.fullmatch(column) or column.startswith("_"):
             continue
         present = set(table[column].dropna().astype(str))
         if not present:

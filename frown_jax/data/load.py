@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from frown_jax import schema
+from frown_jax.config import DATA, VALIDATIONS
 from frown_jax.data import splits, store
 from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
 from frown_jax.data.faces_source import FacesSource
@@ -18,8 +19,6 @@ from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
 from frown_jax.faces.recipe import Recipe
 
-NAMES = ("faces", "rafdb", "manifest")
-VALIDATIONS = ("stratified", "study", "test")
 _COMMON_SIZE = 100  # pixels, for folders whose images differ in size
 
 
@@ -50,7 +49,7 @@ def _source(config: ConfigDict) -> store.Source:
         return ManifestSource(
             config.dir, tuple(config.classes), tuple(config.emotion_codes), tuple(config.ignore_labels), config.on_bad
         )
-    raise DataError(f"--config.data.name is {config.name!r}: one of {', '.join(NAMES)}")
+    raise DataError(f"--config.data.name is {config.name!r}: one of {', '.join(DATA)}")
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

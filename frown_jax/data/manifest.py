@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from frown_jax import schema
-from frown_jax.data.dataset import DataError
+from frown_jax.data.dataset import AU_COLUMN, DataError
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
 
@@ -133,7 +133,7 @@ class ManifestSource:
             raise DataError(f"{self._csv}:1: column {twice[0]!r} occurs twice")
         if "path" not in raw and "pixels" not in raw:
             raise DataError(f"{self._csv}:1: no column 'path' or 'pixels'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
-        has_aus = any(re.fullmatch(r"AU\d+", c) for c in raw.columns)
+        has_aus = any(AU_COLUMN.fullmatch(c) for c in raw.columns)
         if "emotion" not in raw and not has_aus:
             raise DataError(f"{self._csv}:1: no column 'emotion'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
         return raw
@@ -158,7 +158,7 @@ class ManifestSource:
         for column, text in record.items():
             if column in ("path", "pixels", "split", "emotion", "id"):
                 continue
-            if re.fullmatch(r"AU\d+", column):
+            if AU_COLUMN.fullmatch(column):
                 if text.strip() not in ("1", "0", "-1", "9", "", "1.0", "0.0"):
                     self.problems.add(where, f"{column} is {text!r}: 1, 0, or -1, 9 or blank for unknown")
                     return None
@@ -221,7 +221,7 @@ class ManifestSource:
 
     def _check_attributes(self) -> None:
         for column in self.table.columns:
-            if column in schema.RESERVED_COLUMNS or re.fullmatch(r"AU\d+", column):
+            if column in schema.RESERVED_COLUMNS or AU_COLUMN.fullmatch(column):
                 continue
             count = self.table[column].nunique()
             if count > _MAX_GROUPS:

@@ -12,7 +12,6 @@ from frown_jax import schema
 from frown_jax.metrics import classification, fairness
 
 COLUMNS = ("member", "method", "seed", "split", "metric", "attribute", "group", "n", "value")
-PREDICTION_COLUMNS = ("member", "method", "seed", "split", "id", "emotion", "prediction")
 TINY = 10  # images: a claim that rests on fewer says so
 _SEPARATOR = " x "
 _MAX_CROSSED = 3  # attributes in an intersection
@@ -90,7 +89,7 @@ def results(predictions: pd.DataFrame, attributes: Mapping[str, tuple[str, ...]]
     """Every metric of every member and split.
 
     Args:
-      predictions: one row per member, split and image: PREDICTION_COLUMNS, a probability column per class
+      predictions: one row per member, split and image, as of `predictions_frame`: with a probability column per class
         ('p_Surprise', ...) and a column per attribute.
       attributes: group vocabularies of the attributes to report.
 
