@@ -67,7 +67,7 @@ def default() -> ConfigDict:
     c.model.trainable = "all"  # all | last_block | head
     c.model.weights = ""  # local .pth or .safetensors of torchvision's ResNet18; '' starts from scratch
     c.model.dtype = "auto"  # float32 | bfloat16 | auto (bfloat16 on GPU and TPU)
-    c.model.conv = "auto"  # gemm | xla | auto
+    c.model.conv = "auto"  # auto (measured table) | xla | map | unroll | gemm | blocks | taps
 
     c.optimiser = ml_collections.ConfigDict()  # AdamW
     c.optimiser.learning_rate = 1e-3

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from frown_jax.models import conv, resnet
+from frown_jax.models import resnet
 
 _NETWORKS = {"resnet18": resnet.ResNet18, "resnet10": resnet.ResNet10}
 
@@ -22,5 +22,5 @@ def network(config: FrozenConfigDict, classes: int) -> nn.Module:
         width=config.width,
         trainable=config.trainable,
         dtype=jnp.dtype(name),
-        lowering=conv.resolve(config.conv),
+        lowering=config.conv,
     )
