@@ -1,8 +1,8 @@
 """Times every lowering of every convolution that the networks use, and writes the table that picks among them.
 
-  python -m benchmarks.conv                       this device; rewrites its rows in frown_jax/models/conv_table.json
-  python -m benchmarks.conv --dry_run             only prints
-  python -m benchmarks.conv --full                also width 64 at 224 pixels and VGG16's (an accelerator's sizes)
+python -m benchmarks.conv                       this device; rewrites its rows in frown_jax/models/conv_table.json
+python -m benchmarks.conv --dry_run             only prints
+python -m benchmarks.conv --full                also width 64 at 224 pixels and VGG16's (an accelerator's sizes)
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ _SECONDS = flags.DEFINE_float("seconds", 0.12, "Least time spent on each measure
 TABLE = pathlib.Path(conv_table.__file__).with_name("conv_table.json")
 OPERATIONS = ("forward", "input_gradient", "kernel_gradient")
 _ROUNDS = 3
+_HOPELESS = 8
 _STEPS = 3  # of the loop around an operation
 _LARGEST_BYTES = 4 * 2**30  # patches of all members; larger cases are left out
 
 
-def shapes(full: bool) -> list[tuple[int, int, int, int, int]]:
-    """(input side, C, D, kernel, stride) of the convolutions of ResNet18 at the sizes used."""
+Shape = tuple[int, int, int, int, int]  # input side, C, D, kernel, stride
+
+
+def shapes(full: bool) -> list[Shape]:
+    """Those of the convolutions of ResNet18 at the sizes used."""
     found = []
     for width, side in ((16, 48), (16, 64), (64, 64), *(((64, 224),) if full else ())):
         found.append((side, 3, width, 7, 2))
@@ -70,15 +74,20 @@ def functions(lowering: str, stride: int, pad: int, side: int, size: int):
         return jax.jit(steps)
 
     # The operations themselves, not `jax.vjp`: each is timed alone.
+    how = (strides, padding)
     return {
-        "forward": pack(lambda x, k, dy: conv._forward(x, k, strides, padding, lowering)),
-        "input_gradient": pack(lambda x, k, dy: conv._input_gradient(dy, k, strides, padding, (side, side), lowering)),
-        "kernel_gradient": pack(lambda x, k, dy: conv._kernel_gradient(x, dy, (size, size), strides, padding, lowering)),
+        "forward": pack(lambda x, k, dy: conv._forward(x, k, *how, lowering)),
+        "input_gradient": pack(lambda x, k, dy: conv._input_gradient(dy, k, *how, (side, side), lowering)),
+        "kernel_gradient": pack(lambda x, k, dy: conv._kernel_gradient(x, dy, (size, size), *how, lowering)),
     }
 
 
-def measure(members: int, shape: tuple[int, int, int, int, int], batch: int, dtype: str) -> dict:
-    """A row of the table: seconds of every lowering and operation, and the best of each."""
+def measure(members: int, shape: Shape, batch: int, dtype: str, hopeless: set[tuple[Shape, str, str]]) -> dict:
+    """A row of the table: GFLOP/s of every lowering and operation, and the best of each.
+
+    What is _HOPELESS times slower than the best is added to `hopeless` and not measured with more members; nor is
+    XLA's convolution in its other packings where it is hopeless alone.
+    """
     side, c, d, size, stride = shape
     pad = size // 2
     out = (side + 2 * pad - size) // stride + 1
@@ -96,6 +105,7 @@ def measure(members: int, shape: tuple[int, int, int, int, int], batch: int, dty
         if members > 1 or lowering not in ("map", "unroll")
         for operation, fn in functions(lowering, stride, pad, side, size).items()
         if c > 3 or operation != "input_gradient"  # nobody needs the gradient of an image in training
+        if (shape, operation, "xla" if lowering in ("map", "unroll") else lowering) not in hopeless
     }
     # In rounds: a neighbour on a shared machine who takes a core for a second must not decide.
     for _ in range(_ROUNDS):
@@ -105,6 +115,8 @@ def measure(members: int, shape: tuple[int, int, int, int, int], batch: int, dty
             if least.get(lowering, 0) <= give_up:
                 taken = timing.best(fn, x, k, dy, seconds=_SECONDS.value / _ROUNDS, give_up=give_up)
                 least[lowering] = min(taken, least.get(lowering, taken))
+    for operation, taken in seconds.items():
+        hopeless |= {(shape, operation, k) for k, v in taken.items() if v > _HOPELESS * min(taken.values())}
     flops = _STEPS * 2 * members * batch * out * out * d * size * size * c
     return {
         "platform": jax.default_backend(),
@@ -120,13 +132,14 @@ def measure(members: int, shape: tuple[int, int, int, int, int], batch: int, dty
 
 
 def main(_: list[str]) -> None:
-    rows = []
+    rows: list[dict] = []
+    hopeless: set[tuple[Shape, str, str]] = set()
     for members in map(int, _MEMBERS.value):
         for shape in shapes(_FULL.value):
             side, c, _, size, _ = shape
             if members * _BATCH.value * side * side * size * size * c * 4 > _LARGEST_BYTES:
                 continue
-            row = measure(members, shape, _BATCH.value, _DTYPE.value)
+            row = measure(members, shape, _BATCH.value, _DTYPE.value, hopeless)
             rows.append(row)
             print(f"members {members:2d}, side, C, D, kernel, stride {shape}: GFLOP/s", flush=True)
             for operation, speeds in row["gflops"].items():

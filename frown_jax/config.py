@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
 from frown_jax.models.conv import LOWERINGS
 from frown_jax.models.resnet import TRAINABLE
+from frown_jax.packing import PACKINGS
 
 FIDELITIES = ("sound", "paper", "repo")
-NETWORKS = ("resnet18", "resnet10")
+NETWORKS = ("resnet18", "resnet10", "vgg16")
 DATA = ("faces", "rafdb", "manifest")
 VALIDATIONS = ("stratified", "study", "test")
 
@@ -31,6 +32,8 @@ def default() -> ConfigDict:
     c.epochs = 30  # at most
     c.batch_size = 32  # images per member and step
     c.evaluation_batch_size = 128
+    c.packing = "auto"  # members of a program: vmap (batched) | map (one after another) | auto (map on CPU)
+    c.members_per_device = "auto"  # trained at once; a number, or as many as fit in memory
 
     c.data = ml_collections.ConfigDict()
     c.data.name = "faces"  # faces | rafdb | manifest
@@ -61,7 +64,7 @@ def default() -> ConfigDict:
     c.data.faces.label_noise = ()
 
     c.model = ml_collections.ConfigDict()
-    c.model.name = "resnet18"
+    c.model.name = "resnet18"  # resnet18 | resnet10 | vgg16
     c.model.width = 64  # channels of the first stage; torchvision's is 64
     c.model.image_size = 224  # pixels, side of the input
     c.model.trainable = "all"  # all | last_block | head
@@ -202,6 +205,10 @@ def _between(config: ConfigDict, field: str, low: float, high: float, below: boo
         raise ConfigError(f"--config.{field} is {value}: it must be at least {low:g}{limit}")
 
 
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text) > 0
+
+
 def validate(config: ConfigDict) -> None:
     """Refuses impossible settings, by field name, before any work.
 
@@ -213,6 +220,9 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))
     _one_of(config, "data.validation", VALIDATIONS)
+    _one_of(config, "packing", PACKINGS)
+    if config.members_per_device != "auto" and not _is_count(config.members_per_device):
+        raise ConfigError(f"--config.members_per_device is {config.members_per_device!r}: auto, or a number from 1 up")
     _one_of(config, "model.name", NETWORKS)
     _one_of(config, "model.trainable", TRAINABLE)
     _one_of(config, "model.dtype", ("auto", "float32", "bfloat16"))

@@ -1,4 +1,4 @@
-"""The vmapped training step, the epoch scan, and per-member schedules and stopping, for one compile group.
+"""The training step, the epoch loop, and per-member schedules and stopping, for one compile group.
 
 Everything here is pure and traced; the host loop is in `train`. Shapes: S members, B batch, N training images,
 K classes.
@@ -20,7 +20,7 @@ from flax import struct, traverse_util
 from frown_jax import augment, losses
 from frown_jax.members import Member
 from frown_jax.metrics.device import multiclass_auroc
-from frown_jax.models import resnet
+from frown_jax.packing import Packing
 
 Tree = Any  # a pytree of arrays
 
@@ -58,7 +58,6 @@ class Static:
     image_size: int
     batch_size: int
     evaluation_batch_size: int
-    trainable: str
 
 
 def _epoch_rows(member: Member, epoch: jax.Array, steps: int, batch: int) -> jax.Array:
@@ -88,19 +87,30 @@ def _select(choose: jax.Array, new: Tree, old: Tree) -> Tree:
 class Engine:
     """Compiled functions of one group. `images` and `labels` are the resident training set."""
 
-    def __init__(self, static: Static, steps_per_epoch: int, steps_per_call: int):
+    def __init__(self, static: Static, steps_per_epoch: int, steps_per_call: int, packing: Packing):
         self.static = static
         self.steps_per_epoch = steps_per_epoch
         self.steps_per_call = min(steps_per_call, steps_per_epoch)
+        self.packing = packing
         self._adam = optax.scale_by_adam()
-        self.init = jax.jit(jax.vmap(self._init, in_axes=(0, None)))
-        self.train = jax.jit(self._train, donate_argnums=(0, 1))
-        self.predict = jax.jit(self._predict)
-        self.finish_epoch = jax.jit(jax.vmap(self._finish_epoch, in_axes=(0, 0, 0, None, None)), donate_argnums=0)
+        train = packing(self._train, (0, 0, 0, None, None, None, None, None))
+        finish = packing(self._finish_epoch, (0, 0, None, None, None))
+        predict = packing(self._predict, (0, 0, 0, None))
 
-    # --- one member ---------------------------------------------------------------------------------------------
+        def epoch(state: State, sums: Sums, group: Member, train_set, val_set, number: jax.Array):
+            state, sums = train(state, sums, group, *train_set, number, 0, self.steps_per_epoch)
+            return finish(state, group, *val_set, number), sums
+
+        self.train = jax.jit(train, donate_argnums=(0, 1))
+        self.finish_epoch = jax.jit(finish, donate_argnums=0)
+        self.epoch = jax.jit(epoch, donate_argnums=(0, 1))  # both in one program
+        self.init = jax.jit(jax.vmap(self._init, in_axes=(0, None)))
+        self.predict = jax.jit(predict)
+
+    # --- one member; `packing` makes it everybody's -------------------------------------------------------------
 
     def _init(self, member: Member, pretrained: Tree | None) -> State:
+        """The state before the first epoch; `pretrained` is None or the collections of `models.weights`."""
         key = jax.random.fold_in(jax.random.key(member.seed), 0)
         size = self.static.image_size
         variables = self.static.model.init(key, jnp.zeros((1, size, size, 3)), train=False)
@@ -108,7 +118,7 @@ class Engine:
             merged = traverse_util.flatten_dict(dict(variables))
             merged.update(traverse_util.flatten_dict(pretrained))
             variables = traverse_util.unflatten_dict(merged)
-        params, stats = variables["params"], variables["batch_stats"]
+        params, stats = variables["params"], variables.get("batch_stats", {})
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
         return State(
             params=params,
@@ -140,13 +150,11 @@ class Engine:
         per_example = losses.cross_entropy(logits, y)
         loss = losses.reduce(per_example, w, valid, member.normaliser)
         correct = ((logits.argmax(-1) == y) & valid).sum()
-        return loss, (updated["batch_stats"], jnp.where(valid, per_example, 0).sum(), correct)
+        return loss, (updated.get("batch_stats", {}), jnp.where(valid, per_example, 0).sum(), correct)
 
     def _trained(self, updates: Tree) -> Tree:
-        if self.static.trainable == "all":
-            return updates
         flat = traverse_util.flatten_dict(updates)
-        kept = {k: v if resnet.is_trainable(k, self.static.trainable) else jnp.zeros_like(v) for k, v in flat.items()}
+        kept = {k: v if self.static.model.is_trained(k) else jnp.zeros_like(v) for k, v in flat.items()}
         return traverse_util.unflatten_dict(kept)
 
     def _step(self, state: State, sums: Sums, member: Member, rows: jax.Array, images, labels, epoch, step):
@@ -161,7 +169,8 @@ class Engine:
         (loss, (stats, loss_sum, correct)), grads = grad_of(
             state.params, state.batch_stats, member, x, y, w, valid, dropout_key
         )
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+        # A sum is not finite if an entry is not; its square root and squares would cost a copy of the gradient.
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.sum(grads))
         updates, optimiser = self._adam.update(grads, state.optimiser)
         rate = member.learning_rate * _rate_factor(member, state.rate_scale, epoch, step, batch)
         updates = jax.tree.map(lambda u, p: -rate * (u + member.weight_decay * p), updates, state.params)
@@ -184,7 +193,26 @@ class Engine:
         )
         return state, sums
 
-    def _finish_epoch(self, state: State, member: Member, logits: jax.Array, labels: jax.Array, epoch: jax.Array):
+    def _train(self, state: State, sums: Sums, member: Member, images, labels, epoch, first_step, steps):
+        """`steps` steps of one member from `first_step` of the epoch, as far as the epoch goes."""
+        batch = self.static.batch_size
+        rows = _epoch_rows(member, epoch, self.steps_per_epoch, batch)
+        end = jnp.minimum(first_step + steps, self.steps_per_epoch)
+        if self.packing.how == "map":  # alone in its loop: it runs as far as it needs to
+            own = jnp.minimum(end, (member.sampling_size + batch - 1) // batch)
+            end = jnp.where(state.active, own, first_step)
+
+        def body(step: jax.Array, carry: tuple[State, Sums]) -> tuple[State, Sums]:
+            return self._step(*carry, member, rows[step], images, labels, epoch, step)
+
+        return jax.lax.fori_loop(jnp.asarray(first_step, jnp.int32), end, body, (state, sums))
+
+    def _finish_epoch(self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array):
+        """Predicts the validation images and judges the epoch by them."""
+        logits = self._predict(state.params, state.batch_stats, state.active, images)
+        return self._judge(state, member, logits, labels, epoch)
+
+    def _judge(self, state: State, member: Member, logits: jax.Array, labels: jax.Array, epoch: jax.Array):
         """Validation metrics of an epoch, best weights, plateau, early stopping."""
         score = multiclass_auroc(jax.nn.softmax(logits), labels)
         loss = losses.cross_entropy(logits, labels).mean()
@@ -216,41 +244,25 @@ class Engine:
         }
         return _select(frozen.active, state, frozen), metrics
 
-    # --- all members --------------------------------------------------------------------------------------------
-
-    def _train(self, state: State, sums: Sums, group: Member, images, labels, epoch, first_step):
-        """`steps_per_call` steps of every member, from `first_step` of the epoch; steps past its end do nothing."""
-        rows_of = functools.partial(_epoch_rows, steps=self.steps_per_epoch, batch=self.static.batch_size)
-        rows = jax.vmap(rows_of, in_axes=(0, None))(group, epoch)
-        step_all = jax.vmap(self._step, in_axes=(0, 0, 0, 0, None, None, None, None))
-
-        def body(carry: tuple[State, Sums], offset: jax.Array):
-            step = first_step + offset
-
-            def run(carry: tuple[State, Sums]) -> tuple[State, Sums]:
-                return step_all(*carry, group, rows[:, step], images, labels, epoch, step)
-
-            return jax.lax.cond(step < self.steps_per_epoch, run, lambda c: c, carry), None
-
-        (state, sums), _ = jax.lax.scan(body, (state, sums), jnp.arange(self.steps_per_call))
-        return state, sums
-
-    def _predict(self, params: Tree, stats: Tree, images: jax.Array) -> jax.Array:
-        """Logits of every member on every image, float32 [S, N, K]. Each batch is read once for all members."""
-        size = min(self.static.evaluation_batch_size, images.shape[0])
+    def _predict(self, params: Tree, stats: Tree, wanted: jax.Array, images: jax.Array) -> jax.Array:
+        """Logits of one member on every image, float32 [N, K]; zeros where not `wanted`."""
         count = images.shape[0]
+        size = min(self.static.evaluation_batch_size, count)
         batches = -(-count // size)
         padded = jnp.pad(images, ((0, batches * size - count), (0, 0), (0, 0), (0, 0)))
 
-        def one(params: Tree, stats: Tree, x: jax.Array) -> jax.Array:
-            return self.static.model.apply({"params": params, "batch_stats": stats}, x, train=False)[0]
-
         def batch(raw: jax.Array) -> jax.Array:
             x = augment.plain(raw, self.static.image_size)
-            return jax.vmap(one, in_axes=(0, 0, None))(params, stats, x)
+            return self.static.model.apply({"params": params, "batch_stats": stats}, x, train=False)[0]
 
-        logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
-        return jnp.moveaxis(logits, 1, 0).reshape(logits.shape[1], batches * size, -1)[:, :count]
+        def every_batch() -> jax.Array:
+            logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
+            return logits.reshape(batches * size, -1)[:count]
+
+        if self.packing.how == "vmap":
+            return every_batch()
+        shape = jax.eval_shape(every_batch)
+        return jax.lax.cond(wanted, every_batch, lambda: jnp.zeros(shape.shape, shape.dtype))
 
 
 def no_sums(count: int) -> Sums:

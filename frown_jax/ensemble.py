@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +16,25 @@ from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
 from frown_jax.engine import Engine, State, Static
 from frown_jax.models.build import network
+from frown_jax.packing import Packing
 from frown_jax.rundir import RunDir
 
 
-def make_engine(config: ConfigDict, classes: int, steps_per_epoch: int = 1, steps_per_call: int = 1) -> Engine:
-    """The compiled functions of a group with this config."""
+def make_engine(
+    config: ConfigDict,
+    classes: int,
+    steps_per_epoch: int = 1,
+    steps_per_call: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Engine:
+    """The compiled functions of a group with this config, over all local devices unless told otherwise."""
     static = Static(
         model=network(config.model, classes),
         image_size=config.model.image_size,
         batch_size=config.batch_size,
         evaluation_batch_size=config.evaluation_batch_size,
-        trainable=config.model.trainable,
     )
-    return Engine(static, steps_per_epoch, steps_per_call)
+    return Engine(static, steps_per_epoch, steps_per_call, Packing(config.packing, devices))
 
 
 class Ensemble:
@@ -59,11 +66,13 @@ class Ensemble:
         self.image_side = int(described["image_side"])
         self.specs: list[members.Spec] = []
         self._parts: list[tuple[Engine, State, np.ndarray]] = []
-        for index, group in enumerate(members.expand(self.config, stored["points"])):
+        groups = members.expand(self.config, stored["points"])
+        programs = run.read_programs()
+        for index, group in enumerate(members.regroup(groups, programs) if programs else groups):
             self._restore(run, index, group)
 
     def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
-        engine = make_engine(group.config, len(self.classes))
+        engine = make_engine(group.config, len(self.classes), devices=jax.local_devices()[:1])
         nobody = np.zeros(1, np.int64)
         stacked = members.stack([members.build(s, nobody, len(self.classes)) for s in group.specs])
         checkpoints = Checkpoints(run.checkpoints(index))
@@ -87,7 +96,8 @@ class Ensemble:
         """
         out = []
         for engine, state, usable in self._parts:
-            logits = engine.predict(state.best_params, state.best_batch_stats, jnp.asarray(images))
+            wanted = state.best_epoch >= 0
+            logits = engine.predict(state.best_params, state.best_batch_stats, wanted, jnp.asarray(images))
             out.append(np.asarray(jax.nn.softmax(logits))[usable])
         return np.concatenate(out)
 

@@ -7,6 +7,7 @@ share one program and train together under `vmap`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -172,7 +173,20 @@ def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Grou
     return [Group(config=specs[0].config, specs=tuple(specs)) for specs in groups.values()]
 
 
+def split(group: Group, most: int) -> list[Group]:
+    """The group in as few parts of at most `most` members as will do, of nearly equal size."""
+    parts = -(-len(group.specs) // most)
+    bounds = [len(group.specs) * i // parts for i in range(parts + 1)]
+    return [dataclasses.replace(group, specs=group.specs[a:b]) for a, b in itertools.pairwise(bounds)]
+
+
+def regroup(groups: Sequence[Group], programs: Sequence[Sequence[int]]) -> list[Group]:
+    """The groups cut as `programs` says: a list of member numbers for each part."""
+    of_member = {spec.member: (group, spec) for group in groups for spec in group.specs}
+    return [dataclasses.replace(of_member[part[0]][0], specs=tuple(of_member[m][1] for m in part)) for part in programs]
+
+
 def _static_part(config: ConfigDict) -> str:
     """Everything but the traced fields, as text."""
-    traced = (*TRACED_SECTIONS, "method", "seeds", "epochs")
+    traced = (*TRACED_SECTIONS, "method", "seeds", "epochs", "members_per_device")
     return str(sorted((k, str(v)) for k, v in config.items() if k not in traced))

@@ -57,6 +57,13 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
+    def expect(self, more: int) -> None:
+        """Sets the total to what is done and `more`: work that falls away is not waited for."""
+        self._total = self._done + more
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
     def advance(self, count: int) -> None:
         self._done += count
         if self._bar is not None:

@@ -4,6 +4,7 @@ config.json          every setting, the grid's points, the command's overrides
 versions.json        software, device, git state
 data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
+programs.json        which members train together
 members.csv          who is who: member, method, seed, best epoch, failed step
 metrics.jsonl        a line per epoch and member
 checkpoints/groupN/  orbax
@@ -33,7 +34,7 @@ import frown_jax
 from frown_jax.config import ConfigError
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
-_NOT_COMPARED = ("data.cache_dir",)
+_NOT_COMPARED = ("data.cache_dir", "members_per_device")  # of no effect on the results
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -131,6 +132,11 @@ class RunDir:
     def read_config(self) -> dict:
         """{'config': ..., 'points': [...], 'overrides': ...}."""
         return json.loads(self.config_path.read_text())
+
+    def read_programs(self) -> list[list[int]] | None:
+        """Members of each program, once they have been cut to fit the devices."""
+        path = self.path / "programs.json"
+        return json.loads(path.read_text()) if path.exists() else None
 
     def checkpoints(self, group: int) -> pathlib.Path:
         return self.path / "checkpoints" / f"group{group}"

@@ -14,6 +14,8 @@ from absl import logging
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from frown_jax import engine, members
+from frown_jax.capacity import Capacity, usable_bytes
+from frown_jax.capacity import find as find_capacity
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import cache_dir, load, validation_name
@@ -21,11 +23,13 @@ from frown_jax.engine import State
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics import table
 from frown_jax.models import weights
+from frown_jax.packing import AXIS
 from frown_jax.predictions import predictions_frame
 from frown_jax.progress import Progress
+from frown_jax.roster import Roster, pad
 from frown_jax.rundir import RunDir, versions
 
-_CALLS_PER_EPOCH_ON_CPU = 10  # an epoch is one call on accelerators; on CPU the bar should move
+_CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +65,40 @@ class GroupTrainer:
         built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
         self._group = members.stack(built)
         steps = engine.steps_per_epoch(self._group, self._config.batch_size)
-        calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
-        self._engine = make_engine(self._config, len(data.classes), steps, -(-steps // calls))
-        self._train_set = jnp.asarray(train.images), jnp.asarray(train.labels)
-        self._val_set = jnp.asarray(val.images), jnp.asarray(val.labels)
-        self._images_per_epoch = int(np.asarray(self._group.sampling_size).sum())
+        self._calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
+        self._engine = make_engine(self._config, len(data.classes), steps, -(-steps // self._calls))
+        put = self._engine.packing.everywhere
+        self._train_set = put((jnp.asarray(train.images), jnp.asarray(train.labels)))
+        self._val_set = put((jnp.asarray(val.images), jnp.asarray(val.labels)))
+        self._images = np.asarray(self._group.sampling_size)  # of each member's epoch
         self._checkpoints = Checkpoints(run.checkpoints(index))
+
+    def capacity(self) -> Capacity:
+        """How many members the devices hold, at most those of the group; compiles the training program.
+
+        Raises:
+          MemoryTooSmallError: not one.
+        """
+        e, packing = self._engine, self._engine.packing
+        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self._group)
+
+        def compile_for(count: int) -> jax.stages.Compiled:
+            def stacked(tree):
+                place = packing.sharding(AXIS)
+                return jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype, sharding=place), tree)
+
+            group = stacked(one)
+            state = jax.eval_shape(e.init, group, _pretrained(self._config))
+            state = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), state))
+            sums = jax.eval_shape(lambda: engine.no_sums(count))
+            sums = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), sums))
+            if self._calls == 1:
+                return e.epoch.lower(state, sums, group, self._train_set, self._val_set, 0).compile()
+            return e.train.lower(state, sums, group, *self._train_set, 0, 0, e.steps_per_call).compile()
+
+        shared = sum(a.nbytes for a in (*self._train_set, *self._val_set))
+        limit = usable_bytes(packing.devices[0])
+        return find_capacity(compile_for, len(self._specs), shared, packing.count, limit)
 
     def _start(self) -> tuple[int, State]:
         pretrained = _pretrained(self._config)
@@ -84,38 +116,55 @@ class GroupTrainer:
     def train(self) -> State:
         """Runs to the end; returns the final state."""
         epoch, state = self._start()
+        roster = Roster(self._engine.packing, self._group, state)
         total = int(np.asarray(self._group.epochs).max())
-        unit = self._images_per_epoch
         count = len(self._specs)
         began = time.monotonic()
         label = f"training {count} member{'s' * (count > 1)}"
-        with Progress(total * unit, label, "member-images", done=epoch * unit) as progress:
-            while epoch < total and bool(np.asarray(state.active).any()):
-                state, rows = self._epoch(state, epoch, progress)
+        with Progress(0, label, "member-images") as progress:
+            while epoch < total and roster.active.any():
+                progress.expect(int(self._images[self._running(roster)].sum()) * (total - epoch))
+                rows = self._epoch(roster, epoch, progress)
                 epoch += 1
+                roster.choose()
                 self._run.append_metrics(rows)
+                state = roster.whole()
                 self._checkpoints.save(epoch, state, {"epochs_done": epoch})
                 best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
                 progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
         self._checkpoints.close()
         self._run.add_time(training_seconds=time.monotonic() - began)
+        state = roster.whole()
         self._report_failures(state)
         return state
 
-    def _epoch(self, state: State, epoch: int, progress: Progress) -> tuple[State, list[dict]]:
-        e = self._engine
-        sums = engine.no_sums(len(self._specs))
-        for first in range(0, e.steps_per_epoch, e.steps_per_call):
-            state, sums = e.train(state, sums, self._group, *self._train_set, epoch, first)
-            jax.block_until_ready(sums)
-            reached = [min(step, e.steps_per_epoch) for step in (first, first + e.steps_per_call)]
-            before, after = (self._images_per_epoch * step // e.steps_per_epoch for step in reached)
-            progress.advance(after - before)
-        logits = e.predict(state.params, state.batch_stats, self._val_set[0])
-        state, metrics = e.finish_epoch(state, self._group, logits, self._val_set[1], epoch)
-        return state, self._rows(epoch, sums, metrics)
+    @staticmethod
+    def _running(roster: Roster) -> np.ndarray:
+        return roster.rows[roster.active]
 
-    def _rows(self, epoch: int, sums: engine.Sums, metrics: dict[str, jax.Array]) -> list[dict]:
+    def _epoch(self, roster: Roster, epoch: int, progress: Progress) -> list[dict]:
+        e = self._engine
+        images = int(self._images[self._running(roster)].sum())
+        sums = e.packing.cut(engine.no_sums(len(roster.rows)))
+        if self._calls == 1:
+            (roster.state, metrics), sums = e.epoch(
+                roster.state, sums, roster.group, self._train_set, self._val_set, epoch
+            )
+            jax.block_until_ready(sums)
+            progress.advance(images)
+        else:
+            for first in range(0, e.steps_per_epoch, e.steps_per_call):
+                roster.state, sums = e.train(
+                    roster.state, sums, roster.group, *self._train_set, epoch, first, e.steps_per_call
+                )
+                jax.block_until_ready(sums)
+                reached = [min(step, e.steps_per_epoch) for step in (first, first + e.steps_per_call)]
+                before, after = (images * step // e.steps_per_epoch for step in reached)
+                progress.advance(after - before)
+            roster.state, metrics = e.finish_epoch(roster.state, roster.group, *self._val_set, epoch)
+        return self._rows(epoch, roster.rows, sums, metrics)
+
+    def _rows(self, epoch: int, rows: np.ndarray, sums: engine.Sums, metrics: dict[str, jax.Array]) -> list[dict]:
         host = {k: np.asarray(v) for k, v in metrics.items()}
         count = np.maximum(np.asarray(sums.count), 1)
         host["train_loss"] = np.asarray(sums.loss) / count
@@ -131,7 +180,7 @@ class GroupTrainer:
                 "seed": spec.seed,
                 **{n: _json_number(host[n][i]) for n in names},
             }
-            for i, spec in enumerate(self._specs)
+            for i, spec in ((i, self._specs[row]) for i, row in enumerate(rows) if row < len(self._specs))
             if ran[i]
         ]
 
@@ -149,11 +198,13 @@ class GroupTrainer:
 
     def predict(self, state: State, data: Dataset, splits: tuple[str, ...]) -> pd.DataFrame:
         """Predictions of every member's best weights on the given splits."""
+        packing, count = self._engine.packing, len(self._specs)
+        padded = packing.cut(pad((state.best_params, state.best_batch_stats, state.best_epoch >= 0), packing.up(count)))
         done = [i for i, epoch in enumerate(np.asarray(state.best_epoch)) if epoch >= 0]
         frames = []
         for split in splits:
             part = data.split(split)
-            logits = self._engine.predict(state.best_params, state.best_batch_stats, jnp.asarray(part.images))
+            logits = self._engine.predict(*padded, packing.everywhere(jnp.asarray(part.images)))
             probabilities = np.asarray(jax.nn.softmax(logits))
             frames += [predictions_frame(self._specs[i], part, split, probabilities[i]) for i in done]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -176,6 +227,27 @@ class GroupTrainer:
 def _json_number(x: np.floating) -> float | None:
     """JSON has no NaN."""
     return float(f"{x:.7g}") if np.isfinite(x) else None
+
+
+def _programs(groups: list[members.Group], run: RunDir, data: Dataset) -> list[members.Group]:
+    """The groups, cut to what the devices hold. A run that goes on keeps its cuts."""
+    programs = run.read_programs()
+    if programs is not None:
+        return members.regroup(groups, programs)
+    out = []
+    for index, group in enumerate(groups):
+        if group.config.members_per_device != "auto":
+            most = int(group.config.members_per_device) * jax.local_device_count()
+        else:
+            capacity = GroupTrainer(index, group, run, data).capacity()
+            logging.info("memory: %s", capacity)
+            most = capacity.members
+        parts = members.split(group, most)
+        if len(parts) > 1:
+            logging.info("%d members train in %d programs, one after another", len(group.specs), len(parts))
+        out += parts
+    run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
+    return out
 
 
 def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrides: dict | None = None) -> Trained:
@@ -210,7 +282,7 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
 
     splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
     predictions, summaries = [], []
-    for index, group in enumerate(groups):
+    for index, group in enumerate(_programs(groups, run, data)):
         trainer = GroupTrainer(index, group, run, data)
         state = trainer.train()
         predictions.append(trainer.predict(state, data, splits))

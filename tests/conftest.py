@@ -18,8 +18,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def toy_data() -> Dataset:
+def toy() -> Dataset:
     """96 images of 32 px whose label is visible as brightness, with attributes."""
     rng = np.random.default_rng(0)
     label = np.arange(96) % 7
@@ -33,3 +32,8 @@ def toy_data() -> Dataset:
         }
     )
     return Dataset("toy", table, images, schema.EMOTIONS, attribute_vocabularies(table), "0")
+
+
+@pytest.fixture
+def toy_data() -> Dataset:
+    return toy()

@@ -7,7 +7,7 @@ import pytest
 
 from frown_jax.models import weights
 from frown_jax.models.layers import BatchNorm, dropout
-from frown_jax.models.resnet import ResNet10, ResNet18, is_trainable
+from frown_jax.models.resnet import ResNet10, ResNet18
 from tests import torch_resnet
 from tests.golden import RESNETS
 
@@ -109,10 +109,10 @@ def test_frozen_parts_get_no_gradient_and_keep_their_statistics(trainable):
     grads, stats = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     for name, part in grads.items():
         moves = any(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(part))
-        assert moves == is_trainable((name,), trainable), name
+        assert moves == model.is_trained((name,)), name
     for name, part in stats.items():
         same = all(
             bool((a == b).all())
             for a, b in zip(jax.tree.leaves(part), jax.tree.leaves(variables["batch_stats"][name]), strict=True)
         )
-        assert same != is_trainable((name,), trainable), name
+        assert same != model.is_trained((name,)), name

@@ -10,11 +10,12 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
+from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
 from frown_jax.models.torch_file import WeightsError
 
-USER_ERRORS = (ConfigError, DataError, WeightsError)
+USER_ERRORS = (ConfigError, DataError, WeightsError, MemoryTooSmallError)
 EXIT_USAGE = 2
 
 

@@ -3,6 +3,7 @@
   python launch.py --config=configs/baseline.py                 embedded faces, minutes on a CPU
   python launch.py --config=configs/baseline.py:rafdb --config.data.dir=DIR
   python launch.py --config=configs/baseline.py --config.epochs=30 --config.seeds='(0,1,2,3)'
+  python launch.py --config=configs/baseline.py:rafdb,seeds=16 --dry_run      what that would cost on this device
 
 Any field of the config can be set as --config.FIELD=VALUE; --print_config shows them all. Interrupted, the same
 command continues where the last epoch ended. Config files say what they take after the colon.
@@ -23,6 +24,7 @@ from frown_jax.cli import common
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "Run directory; by default runs/NAME-HASH of the settings.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Time a few steps, print what the whole grid would cost, and stop.")
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print every setting and stop.")
 
 
@@ -56,6 +58,12 @@ def _run(_: list[str]) -> None:
 
     began = time.monotonic()
     points = members.points_of(_sweep_of(config_file))
+    if _DRY_RUN.value:
+        from frown_jax import cost
+
+        train.use_compilation_cache(config)
+        print(cost.report(config, points))
+        return
     name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
     train.use_compilation_cache(config)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from frown_jax.models import resnet
+from frown_jax.models import resnet, vgg
 
-_NETWORKS = {"resnet18": resnet.ResNet18, "resnet10": resnet.ResNet10}
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": resnet.ResNet18,
+    "resnet10": resnet.ResNet10,
+    "vgg16": vgg.VGG,
+}
 
 
 def network(config: FrozenConfigDict, classes: int) -> nn.Module:

@@ -147,9 +147,7 @@ def _input_gradient(
             return lowerings.taps_input_gradient(dy, kernel, strides, padding, size)
         if how == "blocks":
             forward = functools.partial(lowerings.gemm_forward, strides=(1, 1), blocks=True)
-            return lowerings.phases(
-                lambda x, k, p: forward(x, k, padding=p), dy, kernel, strides, padding, size
-            )
+            return lowerings.phases(lambda x, k, p: forward(x, k, padding=p), dy, kernel, strides, padding, size)
         x = jax.ShapeDtypeStruct((dy.shape[0], *size, kernel.shape[2]), dy.dtype)
         transposed = jax.linear_transpose(lambda x: lowerings.xla_forward(x, kernel, strides, padding), x)
         return transposed(dy)[0]

@@ -15,11 +15,12 @@ def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.
 
 
 class Conv(nn.Module):
-    """Bias-free convolution, Kaiming-normal (fan out) as torchvision's ResNet."""
+    """Convolution that keeps the side (over its stride), Kaiming-normal (fan out) as in torchvision's networks."""
 
     features: int
     size: int
     stride: int = 1
+    bias: bool = False
     dtype: jnp.dtype = jnp.float32
     lowering: str = "auto"
 
@@ -29,9 +30,10 @@ class Conv(nn.Module):
         kernel = self.param("kernel", init, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
         half = self.size // 2
         pad = ((half, half), (half, half))
-        return conv.conv2d(
-            x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride), pad, self.lowering
-        )
+        y = conv.conv2d(x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride), pad, self.lowering)
+        if self.bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+        return y
 
 
 class BatchNorm(nn.Module):

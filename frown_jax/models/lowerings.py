@@ -24,11 +24,13 @@ BLOCK_BYTES = 4 * 2**20
 _FEW_CHANNELS = 4
 
 
+def _sides(x: jax.Array) -> Pair:
+    return x.shape[1], x.shape[2]
+
+
 def output_size(x: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, padding: Padding) -> Pair:
     """Rows and columns of a convolution's output, from the shapes of its operands."""
-    rows, columns = (
-        (n + sum(p) - k) // s + 1 for n, k, s, p in zip(x[1:3], kernel[:2], strides, padding, strict=True)
-    )
+    rows, columns = ((n + sum(p) - k) // s + 1 for n, k, s, p in zip(x[1:3], kernel[:2], strides, padding, strict=True))
     return rows, columns
 
 
@@ -145,7 +147,7 @@ def taps_forward(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Paddin
     kind = jnp.promote_types(x.dtype, jnp.float32)
     flat = kernel.reshape(kh * kw, -1, d)
     total = jnp.zeros((x.shape[0], *out, d), kind)
-    for tap, rows, columns in _taps((kh, kw), x.shape[1:3], out, strides, padding):
+    for tap, rows, columns in _taps((kh, kw), _sides(x), out, strides, padding):
         part = _cut(x, (rows[0], columns[0]), (rows[2], columns[2]), strides)
         y = lax.dot_general(part, flat[tap], (((3,), (0,)), ((), ())), preferred_element_type=kind)
         total += _spread(y, (rows[1], columns[1]), out)
@@ -213,7 +215,7 @@ def col2im(dy: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding, si
     The kernel is read as it lies: cheaper than `phases` where it is larger than the activations.
     """
     kh, kw, c, d = kernel.shape
-    out = dy.shape[1:3]
+    out = _sides(dy)
     kind = jnp.promote_types(dy.dtype, jnp.float32)
     contract = (((1,), (1,)), ((), ()))
     pieces = lax.dot_general(dy.reshape(-1, d), kernel.reshape(-1, d), contract, preferred_element_type=kind)
@@ -231,7 +233,7 @@ def taps_input_gradient(dy: jax.Array, kernel: jax.Array, strides: Pair, padding
     kind = jnp.promote_types(dy.dtype, jnp.float32)
     flat = kernel.reshape(kh * kw, c, d)
     total = jnp.zeros((dy.shape[0], *size, c), kind)
-    for tap, rows, columns in _taps((kh, kw), size, dy.shape[1:3], strides, padding):
+    for tap, rows, columns in _taps((kh, kw), size, _sides(dy), strides, padding):
         part = _cut(dy, (rows[1], columns[1]), (rows[2], columns[2]))
         y = lax.dot_general(part, flat[tap], (((3,), (1,)), ((), ())), preferred_element_type=kind)
         total += _spread(y, (rows[0], columns[0]), size, strides)
@@ -256,7 +258,7 @@ def gemm_kernel_gradient(
         left, right = (g, p) if narrow else (p, g)
         return lax.dot_general(left, right, (((0,), (0,)), ((), ())), preferred_element_type=kind)
 
-    images = _images_per_block(dy.shape[1:3], (kh, kw, c, d), x.shape[0], x.dtype.itemsize, blocks)
+    images = _images_per_block(_sides(dy), (kh, kw, c, d), x.shape[0], x.dtype.itemsize, blocks)
     if images == x.shape[0]:
         total = one(x, dy)
     else:
@@ -270,7 +272,7 @@ def taps_kernel_gradient(x: jax.Array, dy: jax.Array, size: Pair, strides: Pair,
     kind = jnp.promote_types(x.dtype, jnp.float32)
     contract = (((0,), (0,)), ((), ()))
     parts = [jnp.zeros((x.shape[-1], dy.shape[-1]), kind)] * (size[0] * size[1])
-    for tap, rows, columns in _taps(size, x.shape[1:3], dy.shape[1:3], strides, padding):
+    for tap, rows, columns in _taps(size, _sides(x), _sides(dy), strides, padding):
         counts = (rows[2], columns[2])
         left = _cut(x, (rows[0], columns[0]), counts, strides).reshape(-1, x.shape[-1])
         right = _cut(dy, (rows[1], columns[1]), counts).reshape(-1, dy.shape[-1])

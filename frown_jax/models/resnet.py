@@ -108,13 +108,12 @@ class ResNet(nn.Module):
             x = dropout(x, dropout_rate, dropout_key)
         return Linear(self.classes, name="fc")(x), out
 
+    def is_trained(self, path: tuple[str, ...]) -> bool:
+        """Whether the parameter at `path` (module names) is updated."""
+        if self.trainable == "all" or path[0] == "fc":
+            return True
+        return self.trainable == "last_block" and path[0].startswith(f"layer{len(self.stage_sizes)}_")
+
 
 ResNet18 = functools.partial(ResNet, (2, 2, 2, 2))
 ResNet10 = functools.partial(ResNet, (1, 1, 1, 1))
-
-
-def is_trainable(path: tuple[str, ...], trainable: str) -> bool:
-    """Whether the parameter at `path` (module names) is updated."""
-    if trainable == "all" or path[0] == "fc":
-        return True
-    return trainable == "last_block" and path[0].startswith("layer4")

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from tests import torch_resnet
-from tests.golden import RESNETS
+from tests import torch_resnet, torch_vgg
+from tests.golden import RESNETS, VGGS
 
 HERE = pathlib.Path(__file__).parent
 
@@ -16,6 +16,9 @@ def main() -> None:
     for width, classes, size, seed in RESNETS:
         out = torch_resnet.torch_outputs(width, classes, size, seed)
         np.savez_compressed(HERE / f"resnet18_w{width}_{size}.npz", allow_pickle=False, **out)
+    for width, classes, size, seed in VGGS:
+        out = torch_vgg.torch_outputs(width, classes, size, seed)
+        np.savez_compressed(HERE / f"vgg16_w{width}_{size}.npz", allow_pickle=False, **out)
     state = {k: torch.from_numpy(v) for k, v in torch_resnet.state_dict(2, 3, 5).items()}
     state["bn1.num_batches_tracked"] = torch.tensor(4)
     state["conv1.weight"] = state["conv1.weight"].permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)  # strided

@@ -1,0 +1,182 @@
+"""Packing over members and devices, compaction of stopped members, and how many fit."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from frown_jax import capacity, engine, members
+from frown_jax.ensemble import make_engine
+from frown_jax.packing import Packing
+from frown_jax.roster import Roster
+from tests.test_engine import POINTS, _assert_close, _config, _group
+
+
+def test_program_sizes_halve_and_stay_multiples_of_the_devices():
+    packing = Packing("vmap")
+    assert packing.sizes(16) == (16, 8, 4, 2, 1)
+    assert packing.sizes(5) == (5, 3, 2, 1)
+    assert Packing("map").sizes(5) == (5,)
+    eight = types.SimpleNamespace(count=8, how="vmap", up=lambda n: -(-n // 8) * 8)
+    assert Packing.sizes(eight, 20) == (24, 16, 8)
+
+
+def _state(count):
+    """A state whose parameters say who they belong to."""
+    fields = {f: jnp.zeros(count) for f in engine.State.__dataclass_fields__}
+    fields["params"] = {"w": jnp.arange(count, dtype=jnp.float32)[:, None] * 10}
+    fields["active"] = jnp.ones(count, bool)
+    return engine.State(**fields)
+
+
+def _stop(roster, *who):
+    stopped = np.isin(roster.rows, who)
+    roster.state = roster.state.replace(active=roster.state.active & ~stopped)
+    roster.choose()
+
+
+def test_stopped_members_leave_the_program_and_keep_their_state():
+    group = members.Member(**{f: jnp.arange(6) for f in members.Member.__dataclass_fields__})
+    roster = Roster(Packing("vmap"), group, _state(6))
+
+    def work():  # everyone in the program moves by one, frozen members too: their rows must not come back changed
+        moved = roster.state.params["w"] + roster.state.active[:, None]
+        roster.state = roster.state.replace(params={"w": moved})
+
+    work()
+    _stop(roster, 1, 4)  # four left: the program of six goes on
+    assert list(roster.rows) == [0, 1, 2, 3, 4, 5]
+    work()
+    _stop(roster, 0)  # three left
+    assert list(roster.rows) == [2, 3, 5]
+    assert list(np.asarray(roster.group.seed)) == [2, 3, 5]
+    work()
+    _stop(roster, 5)
+    assert list(roster.rows) == [2, 3]
+    work()
+    _stop(roster, 2)
+    assert list(roster.rows) == [3]
+    work()
+    assert np.asarray(roster.whole().params["w"])[:, 0].tolist() == [2, 11, 24, 35, 41, 53]
+    assert np.asarray(roster.whole().active).tolist() == [False, False, False, True, False, False]
+    # An interrupted group comes back to the same program.
+    assert list(Roster(Packing("vmap"), group, roster.whole()).rows) == [3]
+
+
+def _train(data, config, stacked, devices=None, epochs=3):
+    steps = engine.steps_per_epoch(stacked, config.batch_size)
+    e = make_engine(config, len(data.classes), steps, steps, devices)
+    sets = [
+        e.packing.everywhere((jnp.asarray(part.images), jnp.asarray(part.labels)))
+        for part in (data.split("train"), data.split("val"))
+    ]
+    roster = Roster(e.packing, stacked, e.init(stacked, None))
+    sizes = []
+    for epoch in range(epochs):
+        if not roster.active.any():
+            break
+        sizes.append(len(roster.rows))
+        sums = e.packing.cut(engine.no_sums(len(roster.rows)))
+        (roster.state, _), _ = e.epoch(roster.state, sums, roster.group, *sets, epoch)
+        roster.choose()
+    return roster.whole(), sizes
+
+
+@pytest.mark.slow
+def test_compacted_members_and_either_packing_end_alike(toy_data):
+    """Four members of 3, 1, 2 and 1 epochs under `vmap`, compacted, and under `map`, which skips them."""
+    points = [{**p, "epochs": e} for p, e in zip([*POINTS, POINTS[0]], (3, 1, 2, 1), strict=True)]
+    config, stacked = _group(toy_data, points, packing="vmap")
+    packed, sizes = _train(toy_data, config, stacked)
+    assert sizes == [4, 2, 1]
+    config, stacked = _group(toy_data, points, packing="map")
+    mapped, sizes = _train(toy_data, config, stacked)
+    assert sizes == [4, 4, 4]
+    _assert_close(packed.params, mapped.params, 2e-3, 2e-3)
+    _assert_close(packed.best_epoch, mapped.best_epoch, 0, 0)
+    np.testing.assert_allclose(packed.best_score, mapped.best_score, atol=2e-3)
+
+
+def test_the_order_of_members_changes_nothing_under_map(toy_data):
+    config, stacked = _group(toy_data, POINTS, packing="map")
+    forward, _ = _train(toy_data, config, stacked, epochs=1)
+    turned, _ = _train(toy_data, config, jax.tree.map(lambda a: a[::-1], stacked), epochs=1)
+    _assert_close(forward.params, jax.tree.map(lambda a: a[::-1], turned.params), 0, 0)
+
+
+_ON_EIGHT = """
+import jax, numpy as np
+from tests.conftest import toy
+from tests.test_engine import POINTS, _assert_close, _group
+from tests.test_packing import _train
+assert jax.device_count() == 8
+points = [{**p, "epochs": e} for p, e in zip([*POINTS] * 4, [3] + [1] * 9 + [2] * 2, strict=True)]
+for packing in ("vmap", "map"):
+    config, stacked = _group(toy(), points, packing=packing)
+    cut, sizes = _train(toy(), config, stacked)
+    assert sizes == ([16, 8, 8] if packing == "vmap" else [16] * 3), sizes
+    assert len(cut.params["fc"]["bias"].sharding.device_set) == 8
+    whole, _ = _train(toy(), config, stacked, jax.devices()[:1])
+    _assert_close(cut.params, whole.params, 2e-3, 2e-3)
+    np.testing.assert_array_equal(cut.best_epoch, whole.best_epoch)
+"""
+
+
+@pytest.mark.slow
+def test_members_over_eight_devices_end_as_on_one():
+    """Twelve members on eight simulated devices: padded to sixteen, compacted to eight."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_EIGHT], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _program(size):
+    analysis = types.SimpleNamespace(
+        argument_size_in_bytes=size, output_size_in_bytes=50, alias_size_in_bytes=50, temp_size_in_bytes=0
+    )
+    return types.SimpleNamespace(memory_analysis=lambda: analysis)
+
+
+def test_as_many_members_as_fit_are_found():
+    """1,000 bytes of data and a need that grows faster than linearly; checked against trying every number."""
+
+    def needed(members_per_device):
+        return 1000 + 100 * members_per_device + members_per_device**2
+
+    for devices, wanted, limit in ((1, 50, 3000), (1, 5, 3000), (4, 64, 2500), (2, 3, 9000)):
+        compiled = []
+
+        def compile_for(members, devices=devices, compiled=compiled):
+            compiled.append(members)
+            return _program(needed(members // devices))
+
+        found = capacity.find(compile_for, wanted, 1000, devices, limit)
+        assert needed(-(-found.members // devices)) <= limit
+        assert len(compiled) <= 6
+        if found.members == wanted:
+            assert compiled == [-(-wanted // devices) * devices]
+        else:
+            best = max(m for m in range(devices, wanted + 1, devices) if needed(m // devices) <= limit)
+            assert best - max(devices, best // 20) <= found.members <= best
+
+
+def test_one_member_too_large_is_said():
+    with pytest.raises(capacity.MemoryTooSmallError, match=r"one member needs 2.0 GB.*batch_size"):
+        capacity.find(lambda members: _program(2e9 * members), 4, 0, 1, 1e9)
+
+
+def test_groups_are_cut_evenly_and_found_again():
+    (group,) = members.expand(_config(seeds=(0, 1, 2)), [{"optimiser.learning_rate": r} for r in (1e-3, 2e-3)])
+    parts = members.split(group, 4)
+    assert [[s.member for s in p.specs] for p in parts] == [[0, 1, 2], [3, 4, 5]]
+    again = members.regroup([group], [[0, 1, 2], [3, 4, 5]])
+    assert [p.specs for p in again] == [p.specs for p in parts]
