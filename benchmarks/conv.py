@@ -131,6 +131,11 @@ def measure(members: int, shape: Shape, batch: int, dtype: str, hopeless: set[tu
     }
 
 
+def _identity(row: dict) -> tuple:
+    """What a row is about; measured again, it is replaced."""
+    return tuple(str(row[k]) for k in ("platform", "dtype", "members", "batch", "kernel", "strides", "out"))
+
+
 def main(_: list[str]) -> None:
     rows: list[dict] = []
     hopeless: set[tuple[Shape, str, str]] = set()
@@ -147,17 +152,18 @@ def main(_: list[str]) -> None:
     if _DRY_RUN.value:
         return
     table = json.loads(TABLE.read_text())
-    here = (jax.default_backend(), _DTYPE.value)
-    kept = [r for r in table["rows"] if (r["platform"], r["dtype"]) != here]
-    measured = {k: v for k, v in table.get("measured", {}).items() if k != "/".join(here)}
-    measured["/".join(here)] = {
+    measured = {_identity(row) for row in rows}
+    kept = [row for row in table["rows"] if _identity(row) not in measured]
+    by = {
         "device": timing.device_name(),
         "jax": jax.__version__,
         "date": datetime.date.today().isoformat(),
         "command": "python -m benchmarks.conv " + " ".join(sys.argv[1:]),
     }
-    lines = ",\n  ".join(json.dumps({k: v for k, v in r.items() if k != "gflops"}) for r in kept + rows)
-    TABLE.write_text(f'{{"measured": {json.dumps(measured)},\n "rows": [\n  {lines}\n]}}\n')
+    written = [{**{k: v for k, v in row.items() if k != "gflops"}, "by": by} for row in rows]
+    every = sorted(kept + written, key=_identity)
+    lines = ",\n  ".join(json.dumps(row) for row in every)
+    TABLE.write_text(f'{{"rows": [\n  {lines}\n]}}\n')
     print(f"wrote {TABLE}")
 
 
