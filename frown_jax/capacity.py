@@ -110,7 +110,8 @@ def find(
                 f"one member needs {_size(needed)}, the device has {_size(limit)} to use: lower --config.batch_size, "
                 "--config.model.image_size or --config.model.width"
             )
-        guess = int((limit - shared) / max(each, 1))
-        if not low < guess < high:
+        # What the last size says, but past the largest that fits; where it points past a failure, the middle.
+        guess = max(int((limit - shared) / max(each, 1)), low + max(1, low // 20))
+        if guess >= high:
             guess = max(1, (low + high) // 2)
     return Capacity(min(low * devices, wanted), fits, shared, limit)

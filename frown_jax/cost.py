@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from frown_jax import engine, members, schema
+from frown_jax import engine, members, packing, schema
 from frown_jax.data.load import load
 from frown_jax.ensemble import make_engine
 from frown_jax.progress import duration
 
 _STEPS = 4  # timed
-_MOST_MEMBERS = 16  # timed together; more take as long each
+_MOST_MEMBERS = {"map": 1, "vmap": 16}  # timed together; more take as long each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def estimate(group: members.Group, training: int, validation: int, classes: int)
     rng = np.random.default_rng(0)
     labels = np.arange(batch * _STEPS, dtype=np.int32) % classes
     images = jnp.asarray(rng.integers(0, 255, (len(labels), side, side, 3), np.uint8))
-    timed = group.specs[:_MOST_MEMBERS]
+    timed = group.specs[: _MOST_MEMBERS[packing.resolve(c.packing)]]
     stacked = members.stack([members.build(s, labels, classes) for s in timed])
     e = make_engine(c, classes, _STEPS, _STEPS, devices=jax.local_devices()[:1])
     state, data = e.init(stacked, None), (images, jnp.asarray(labels))
@@ -93,7 +93,7 @@ def estimate(group: members.Group, training: int, validation: int, classes: int)
 
     state, first = steps(state)
     seconds = []
-    for _ in range(3):
+    for _ in range(2):
         state, taken = steps(state)
         seconds.append(taken)
     rate = len(timed) * len(labels) / min(seconds)

@@ -93,9 +93,15 @@ class Engine:
         self.steps_per_call = min(steps_per_call, steps_per_epoch)
         self.packing = packing
         self._adam = optax.scale_by_adam()
-        train = packing(self._train, (0, 0, 0, None, None, None, None, None))
+        packed = packing(self._train, (0, 0, 0, None, None, None, None, None))
         finish = packing(self._finish_epoch, (0, 0, None, None, None))
         predict = packing(self._predict, (0, 0, 0, None))
+
+        def train(state: State, *rest):
+            # The best weights do not change in steps: passed around them, they are not copied.
+            best = {"best_params": state.best_params, "best_batch_stats": state.best_batch_stats}
+            state, sums = packed(state.replace(**dict.fromkeys(best, ())), *rest)
+            return state.replace(**best), sums
 
         def epoch(state: State, sums: Sums, group: Member, train_set, val_set, number: jax.Array):
             state, sums = train(state, sums, group, *train_set, number, 0, self.steps_per_epoch)

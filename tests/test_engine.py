@@ -67,22 +67,25 @@ POINTS = [
 def test_packed_members_equal_separate_runs(toy_data, packing):
     """Parameters, batch statistics, optimiser and metrics; data order, lr, decay and augmentation differ by member.
 
-    Tolerance: two separately compiled float32 programs sum in different orders, and Adam amplifies noise where
-    gradients are near zero; 2e-3 relative to values of order 1 after 12 steps.
+    After one epoch to 1e-5: two separately compiled programs sum in different orders. Later a rounding that flips a
+    near tie of a ReLU may grow (Adam divides by small gradients), so of three epochs only the metrics are compared.
     """
-    config, stacked = _group(toy_data, POINTS, packing=packing)
-    together, history = _run(toy_data, config, stacked)
-    config, _ = _group(toy_data, POINTS, packing="map")
+    # One lowering for both: what lowerings differ by is tested in test_conv, to 1e-12.
+    same = {"model.conv": "gemm"}
+    config, stacked = _group(toy_data, POINTS, packing=packing, **same)
+    together, _ = _run(toy_data, config, stacked, epochs=1)
+    _, history = _run(toy_data, config, stacked)
+    config, _ = _group(toy_data, POINTS, packing="map", **same)
     for i in range(3):
         alone = jax.tree.map(lambda x, i=i: x[i : i + 1], stacked)
-        state, own = _run(toy_data, config, alone)
+        state, _ = _run(toy_data, config, alone, epochs=1)
         mine = jax.tree.map(lambda x, i=i: x[i : i + 1], together)
-        _assert_close(mine.params, state.params, 2e-3, 2e-3)
-        _assert_close(mine.batch_stats, state.batch_stats, 2e-3, 2e-3)
-        _assert_close(mine.optimiser, state.optimiser, 2e-2, 2e-3)
+        for part in ("params", "batch_stats", "optimiser"):
+            _assert_close(getattr(mine, part), getattr(state, part), 1e-5, 1e-5)
+        _, own = _run(toy_data, config, alone)
         for a, b in zip(history, own, strict=True):
             for name in ("train_loss", "val_loss", "val_auroc"):
-                np.testing.assert_allclose(a[name][i], b[name][0], rtol=2e-3, atol=2e-3)
+                np.testing.assert_allclose(a[name][i], b[name][0], rtol=2e-2, atol=2e-2)
 
 
 def test_batch_statistics_are_each_members_own(toy_data):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax import capacity, engine, members
+from frown_jax import capacity, cost, engine, members
 from frown_jax.ensemble import make_engine
 from frown_jax.packing import Packing
 from frown_jax.roster import Roster
@@ -98,9 +98,10 @@ def test_compacted_members_and_either_packing_end_alike(toy_data):
     config, stacked = _group(toy_data, points, packing="map")
     mapped, sizes = _train(toy_data, config, stacked)
     assert sizes == [4, 4, 4]
-    _assert_close(packed.params, mapped.params, 2e-3, 2e-3)
+    # Another member's weights would differ by tenths; roundings may grow to thousandths (see test_engine).
+    _assert_close(packed.params, mapped.params, 2e-2, 2e-2)
     _assert_close(packed.best_epoch, mapped.best_epoch, 0, 0)
-    np.testing.assert_allclose(packed.best_score, mapped.best_score, atol=2e-3)
+    np.testing.assert_allclose(packed.best_score, mapped.best_score, atol=2e-2)
 
 
 def test_the_order_of_members_changes_nothing_under_map(toy_data):
@@ -123,7 +124,7 @@ for packing in ("vmap", "map"):
     assert sizes == ([16, 8, 8] if packing == "vmap" else [16] * 3), sizes
     assert len(cut.params["fc"]["bias"].sharding.device_set) == 8
     whole, _ = _train(toy(), config, stacked, jax.devices()[:1])
-    _assert_close(cut.params, whole.params, 2e-3, 2e-3)
+    _assert_close(cut.params, whole.params, 2e-2, 2e-2)
     np.testing.assert_array_equal(cut.best_epoch, whole.best_epoch)
 """
 
@@ -180,3 +181,15 @@ def test_groups_are_cut_evenly_and_found_again():
     assert [[s.member for s in p.specs] for p in parts] == [[0, 1, 2], [3, 4, 5]]
     again = members.regroup([group], [[0, 1, 2], [3, 4, 5]])
     assert [p.specs for p in again] == [p.specs for p in parts]
+
+
+def test_the_cost_of_a_grid_is_counted_from_measured_steps():
+    """Members x epochs x images over the rate, and the forward third of validation."""
+    config = _config(seeds=(0, 1, 2), packing="map")
+    config.data.faces.train, config.epochs = 200, 5
+    (group,) = members.expand(config, [{}])
+    found = cost.estimate(group, *cost.sizes(config))
+    assert (found.members, found.images, found.epochs) == (3, 160, 15)
+    expected = 15 * (160 + 40 / 3) / found.rate + found.compile_seconds
+    assert found.seconds == pytest.approx(expected, rel=0.2)
+    assert "at most" in cost.report(config, [{}])
