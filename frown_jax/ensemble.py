@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -11,12 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from frown_jax import members
+from frown_jax import members, packing
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
 from frown_jax.engine import Engine, State, Static
 from frown_jax.models.build import network
-from frown_jax.packing import Packing
 from frown_jax.rundir import RunDir
 
 
@@ -34,7 +34,16 @@ def make_engine(
         batch_size=config.batch_size,
         evaluation_batch_size=config.evaluation_batch_size,
     )
-    return Engine(static, steps_per_epoch, steps_per_call, Packing(config.packing, devices))
+    over = tuple(devices if devices is not None else jax.local_devices())
+    return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)
+
+
+@functools.lru_cache(maxsize=8)
+def _engine(
+    static: Static, steps_per_epoch: int, steps_per_call: int, how: str, devices: tuple[jax.Device, ...]
+) -> Engine:
+    """Groups that share everything static share one engine, and so its compiled programs."""
+    return Engine(static, steps_per_epoch, steps_per_call, packing.Packing(how, devices))
 
 
 class Ensemble:

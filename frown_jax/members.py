@@ -1,7 +1,7 @@
 """A member is one training run as data; a grid of them becomes few compile groups.
 
 A mitigation edits a member's values. Members that agree in everything static (network, batch size, image size)
-share one program and train together under `vmap`.
+share one program and train together.
 """
 
 from __future__ import annotations

@@ -81,6 +81,7 @@ class GroupTrainer:
         """
         e, packing = self._engine, self._engine.packing
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self._group)
+        pretrained = _pretrained(self._config)
 
         def compile_for(count: int) -> jax.stages.Compiled:
             def stacked(tree):
@@ -88,7 +89,7 @@ class GroupTrainer:
                 return jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype, sharding=place), tree)
 
             group = stacked(one)
-            state = jax.eval_shape(e.init, group, _pretrained(self._config))
+            state = jax.eval_shape(e.init, group, pretrained)
             state = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), state))
             sums = jax.eval_shape(lambda: engine.no_sums(count))
             sums = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), sums))
