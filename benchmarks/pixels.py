@@ -10,7 +10,8 @@ from absl import app
 
 from configs import baseline
 from frown_jax.data.load import load
-from frown_jax.metrics import classification
+from frown_jax.metrics.outcomes import Outcomes
+from frown_jax.metrics.table import values
 
 
 def _grey(images):
@@ -30,10 +31,10 @@ def main(_):
     for weights in (None, "balanced"):
         model = LogisticRegression(C=0.003, max_iter=300, class_weight=weights).fit(_grey(train.images), train.labels)
         predicted = model.predict(_grey(test.images))
-        matrix = classification.confusion(test.labels, predicted, len(data.classes))
+        names = np.array(data.classes, object)
+        found = values(Outcomes.of(names[test.labels], names[predicted], targets=data.classes)).set_index("metric")
         out[f"logistic_regression_{weights or 'unweighted'}"] = {
-            "accuracy": round(classification.accuracy(test.labels, predicted), 3),
-            "balanced_accuracy": round(classification.balanced_accuracy(matrix), 3),
+            name: round(float(found["value"][name]), 3) for name in ("accuracy", "balanced_accuracy")
         }
     print(json.dumps(out, indent=2))
 

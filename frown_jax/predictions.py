@@ -7,7 +7,7 @@ import pandas as pd
 
 from frown_jax.data.dataset import Dataset
 from frown_jax.members import Spec
-from frown_jax.metrics.table import probability_column
+from frown_jax.metrics.read import probability_column
 
 
 def predictions_frame(spec: Spec, data: Dataset, split: str, probabilities: np.ndarray) -> pd.DataFrame:
@@ -20,7 +20,8 @@ def predictions_frame(spec: Spec, data: Dataset, split: str, probabilities: np.n
       probabilities: [N, K].
 
     Returns:
-      Columns member, method, seed, split, id, emotion, prediction, p_<class> (float32) and the attributes.
+      Columns member, method, seed, split, id, subject (if known), emotion, prediction, p_<class> (float32) and the
+      attributes.
     """
     names = np.array(data.classes, object)
     return pd.DataFrame(
@@ -30,6 +31,7 @@ def predictions_frame(spec: Spec, data: Dataset, split: str, probabilities: np.n
             "seed": spec.seed,
             "split": split,
             "id": data.table["id"].to_numpy(object),
+            **({"subject": data.table["subject"].to_numpy(object)} if "subject" in data.table else {}),
             "emotion": data.table["emotion"].to_numpy(object),
             "prediction": names[probabilities.argmax(1)],
             **{probability_column(c): probabilities[:, k].astype(np.float32) for k, c in enumerate(data.classes)},

@@ -13,9 +13,10 @@ from absl import app, flags, logging
 from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
+from frown_jax.metrics.outcomes import OutcomesError
 from frown_jax.models.torch_file import WeightsError
 
-USER_ERRORS = (ConfigError, DataError, WeightsError, MemoryTooSmallError)
+USER_ERRORS = (ConfigError, DataError, OutcomesError, WeightsError, MemoryTooSmallError)
 EXIT_USAGE = 2
 
 

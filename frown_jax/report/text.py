@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from frown_jax.metrics.table import TINY, over_seeds
+from frown_jax.metrics.plan import TINY
+from frown_jax.metrics.table import over_seeds
 
 FACES_NOTE = (
     "Embedded faces: any difference between groups below is a property of the image generator (expression contrast "
@@ -22,7 +23,7 @@ _OVERALL = (
     ("log_loss", "log loss"),
 )
 _FAIRNESS = (
-    ("accuracy_gap", "accuracy gap"),
+    ("accuracy_difference", "accuracy gap"),
     ("worst_group_accuracy", "worst group's accuracy"),
     ("generalized_equal_opportunity", "equal opportunity F"),
     ("statistical_parity_gap", "statistical parity gap"),
@@ -51,6 +52,7 @@ def render(results: pd.DataFrame, split: str, attributes: Mapping[str, tuple[str
     lines = []
     for method, part in summary.groupby("method", sort=False):
         seeds = int(part["seeds"].max())
+        part = part[part["target"] == ""]
         cells = {(row["metric"], row["attribute"], row["group"]): row for _, row in part.iterrows()}
         title = f"{method}: {split} split, mean +- sd and range over {seeds} seed{'s' * (seeds > 1)}"
         lines += ["", title, "-" * len(title), f"  {'':<34}{'n':>7}   {'mean':>9}"]

@@ -1,0 +1,186 @@
+"""Fairness of the predictions of any model, with intervals and tests: no training, no JAX model needed.
+
+  python -m frown_jax.audit predictions.csv --attributes=race,gender,age
+  python -m frown_jax.audit predictions.parquet --control=baseline --permutations=1000
+  python -m frown_jax.audit runs/baseline-faces-0a1b2c3d/predictions.parquet
+
+The file has a row per image (and run): y_true (or emotion, label); y_pred (or prediction) or probabilities p_<class>,
+or both; the attributes. Optional: method and seed (several runs), id (which image; needed with several runs), subject
+(frames of one person are then drawn together), split (test is audited, val is what methods are selected on). Action
+Units: y_true_AU1 (1, 0, blank: not known), y_pred_AU1 or p_AU1, and so on.
+
+Prints a summary and leaves all tables as CSV in --out: results, summary, comparisons, levelling, ranks, choices.
+docs/metrics.md explains every metric, docs/statistics.md the intervals and tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import pandas as pd
+from absl import flags, logging
+from tqdm import tqdm
+
+from frown_jax import schema
+from frown_jax.cli import common
+from frown_jax.metrics import read
+from frown_jax.metrics.analysis import Settings, analyse
+from frown_jax.metrics.bootstrap import Bootstrap
+from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.plan import SCORED
+from frown_jax.report import audit_text
+from frown_jax.rundir import RunDir
+
+_ATTRIBUTES = flags.DEFINE_list(
+    "attributes", None, "Columns with groups; by default those of race, gender, age that are there."
+)
+_CLASSES = flags.DEFINE_list("classes", None, "Classes in order; by default those of the p_ columns, or that occur.")
+_CONTROL = flags.DEFINE_string("control", "", "Method that the others are compared with; by default the first.")
+_SPLIT = flags.DEFINE_string("split", "test", "Which rows are audited, if there is a column split.")
+_VALIDATION = flags.DEFINE_string("validation", "val", "Which rows methods are selected on, if there are any.")
+_SCORED = flags.DEFINE_string(
+    "scored",
+    "studies",
+    "Groups that fairness measures compare: 'studies' (no gender Unsure, no age 0-3 or 70+), 'all', or "
+    "'gender:Male|Female,age:20-39|40-69'.",
+)
+_FEWEST = flags.DEFINE_integer("fewest", 10, "Intersections compare groups of at least so many images.", lower_bound=1)
+_CROSSED = flags.DEFINE_integer("crossed", 3, "Attributes in the largest intersection.", lower_bound=1)
+_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Of the bootstrap.", lower_bound=2)
+_PERMUTATIONS = flags.DEFINE_integer(
+    "permutations", 0, "Of the permutation tests; they cost four bootstraps, so by default there are none."
+)
+_INTERVAL = flags.DEFINE_enum("interval", "percentile", ["percentile", "bca"], "Kind of bootstrap interval.")
+_LEVEL = flags.DEFINE_float("level", 0.95, "Of confidence.", lower_bound=0.5, upper_bound=0.999)
+_STRATIFY = flags.DEFINE_enum(
+    "stratify", "cells", ["cells", "cells and labels", "none"], "What every resample keeps the size of."
+)
+_BY_SUBJECT = flags.DEFINE_bool(
+    "by_subject", None, "Draw subjects with all their images; by default if a column subject names some twice."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the resamples.")
+_OUT = flags.DEFINE_string("out", "", "Folder of the tables; by default FILE-audit beside the file.")
+
+
+def read_table(path: pathlib.Path) -> pd.DataFrame:
+    """A table by its file's ending: .parquet, .tsv, else CSV.
+
+    Raises:
+      OutcomesError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise OutcomesError(f"no such file: {path}")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        # 'None' and 'NA' can be groups; only an empty field is missing.
+        return pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", keep_default_na=False, na_values=[""])
+    except (ValueError, OSError, pd.errors.ParserError) as e:
+        raise OutcomesError(f"{path}: not a readable table ({e})") from None
+
+
+def vocabularies(table: pd.DataFrame, names: list[str] | None) -> dict[str, tuple[str, ...] | None]:
+    """Attributes and the order of their groups: the studies' where a column has no others, else sorted."""
+    if names is None:
+        names = [a for a in schema.ATTRIBUTES if a in table]
+    out: dict[str, tuple[str, ...] | None] = {}
+    for name in names:
+        known = schema.ATTRIBUTES.get(name)
+        fits = known is not None and name in table and set(table[name].dropna().astype(str)) <= set(known)
+        out[name] = known if fits else None
+    return out
+
+
+def _scored(text: str) -> str | dict[str, tuple[str, ...]]:
+    if text in SCORED:
+        return text
+    out = {}
+    for part in text.split(","):
+        name, colon, groups = part.partition(":")
+        if not colon or not groups:
+            raise OutcomesError(f"--scored={text}: 'studies', 'all', or attribute:group|group, separated by commas")
+        out[name.strip()] = tuple(g.strip() for g in groups.split("|"))
+    return out
+
+
+def load(table: pd.DataFrame, split: str, attributes: dict, classes: list[str] | None) -> Outcomes | None:
+    """The outcomes of one split; None if there are no such rows.
+
+    Raises:
+      OutcomesError: what read.outcomes raises.
+    """
+    if "split" in table:
+        table = table[table["split"] == split]
+    return None if table.empty else read.outcomes(table, attributes, classes)
+
+
+def _main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        common.fail("give one file of predictions (--help tells more)")
+    path = pathlib.Path(arguments[0])
+    table = read_table(path)
+    attributes = vocabularies(table, _ATTRIBUTES.value)
+    test = load(table, _SPLIT.value, attributes, _CLASSES.value)
+    if test is None:
+        splits = ", ".join(map(str, table["split"].unique())) if "split" in table else "none"
+        raise OutcomesError(f"--split={_SPLIT.value}: {path} has no such rows; its splits are {splits}")
+    validation = load(table, _VALIDATION.value, attributes, _CLASSES.value) if "split" in table else None
+    settings = Settings(
+        control=_CONTROL.value,
+        crossed=_CROSSED.value,
+        scored=_scored(_SCORED.value),
+        fewest=_FEWEST.value,
+        bootstrap=Bootstrap(
+            _RESAMPLES.value, _LEVEL.value, _INTERVAL.value, _STRATIFY.value, _BY_SUBJECT.value, seed=_SEED.value
+        ),
+        permutations=_PERMUTATIONS.value,
+    )
+    drawn = "subjects" if _draws_subjects(test) else "images"
+    logging.info(
+        "%s: %d images, %d runs, %d targets; %d resamples of %s",
+        path.name,
+        len(test.labels),
+        len(test.runs),
+        len(test.targets),
+        _RESAMPLES.value,
+        drawn,
+    )
+    with tqdm(desc="bootstrap", unit="method", disable=None, leave=False) as bar:
+
+        def progress(what: str, done: int, of: int) -> None:
+            bar.desc, bar.total = what, of
+            bar.n = done
+            bar.refresh()
+
+        try:
+            found = analyse(test, validation, settings, progress)
+        except OutcomesError:
+            raise
+        except ValueError as e:
+            raise OutcomesError(str(e)) from None
+    shown = audit_text.render(found, _LEVEL.value)
+    out = pathlib.Path(_OUT.value) if _OUT.value else path.with_name(f"{path.stem}-audit")
+    out.mkdir(parents=True, exist_ok=True)
+    run = RunDir(out)
+    for name, frame in found.tables().items():
+        run.write_csv(f"{name}.csv", frame)
+    run.write_text("audit.txt", shown)
+    run.write_json("settings.json", dataclasses.asdict(settings))
+    print(shown)
+    logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)
+
+
+def _draws_subjects(test: Outcomes) -> bool:
+    if _BY_SUBJECT.value is not None:
+        return _BY_SUBJECT.value
+    return test.subjects is not None and len(set(test.subjects)) < len(test.subjects)
+
+
+def main() -> None:
+    """Entry point."""
+    common.run(_main, __doc__ or "", takes_files=True)
+
+
+if __name__ == "__main__":
+    main()
