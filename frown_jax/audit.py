@@ -20,16 +20,15 @@ import pathlib
 
 import pandas as pd
 from absl import flags, logging
-from tqdm import tqdm
 
-from frown_jax import schema
+from frown_jax import cache, schema
 from frown_jax.cli import common
 from frown_jax.metrics import read
-from frown_jax.metrics.analysis import Settings, analyse
+from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes, OutcomesError
 from frown_jax.metrics.plan import SCORED
-from frown_jax.report import audit_text
+from frown_jax.report import files
 from frown_jax.rundir import RunDir
 
 _ATTRIBUTES = flags.DEFINE_list(
@@ -118,6 +117,7 @@ def load(table: pd.DataFrame, split: str, attributes: dict, classes: list[str] |
 def _main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         common.fail("give one file of predictions (--help tells more)")
+    cache.keep_compiled_programs()
     path = pathlib.Path(arguments[0])
     table = read_table(path)
     attributes = vocabularies(table, _ATTRIBUTES.value)
@@ -146,26 +146,10 @@ def _main(arguments: list[str]) -> None:
         _RESAMPLES.value,
         drawn,
     )
-    with tqdm(desc="bootstrap", unit="method", disable=None, leave=False) as bar:
-
-        def progress(what: str, done: int, of: int) -> None:
-            bar.desc, bar.total = what, of
-            bar.n = done
-            bar.refresh()
-
-        try:
-            found = analyse(test, validation, settings, progress)
-        except OutcomesError:
-            raise
-        except ValueError as e:
-            raise OutcomesError(str(e)) from None
-    shown = audit_text.render(found, _LEVEL.value)
     out = pathlib.Path(_OUT.value) if _OUT.value else path.with_name(f"{path.stem}-audit")
     out.mkdir(parents=True, exist_ok=True)
     run = RunDir(out)
-    for name, frame in found.tables().items():
-        run.write_csv(f"{name}.csv", frame)
-    run.write_text("audit.txt", shown)
+    found, shown = files.analyse_and_write(run, test, validation, settings)
     run.write_json("settings.json", dataclasses.asdict(settings))
     print(shown)
     logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)

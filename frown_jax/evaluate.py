@@ -5,7 +5,7 @@
   python -m frown_jax.evaluate --run=... --data=rafdb:DIR
   python -m frown_jax.evaluate --run=... --data=manifest:DIR
 
-Prints the results table and leaves predictions.parquet, results.csv and table.txt in RUN/evaluations/DATA-SPLIT.
+Prints the analysis with its intervals and leaves it, with predictions.parquet, in RUN/evaluations/DATA-SPLIT.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import pathlib
 import pandas as pd
 from absl import flags, logging
 
+from frown_jax import cache
 from frown_jax.cli import common
 from frown_jax.config import DATA, ConfigError
 from frown_jax.data.dataset import DataError, Dataset
 from frown_jax.data.load import load
 from frown_jax.ensemble import Ensemble
-from frown_jax.metrics import table
+from frown_jax.metrics import read, table
 from frown_jax.predictions import predictions_frame
-from frown_jax.report import text
+from frown_jax.report import files
 from frown_jax.rundir import RunDir
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
@@ -56,8 +57,8 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
     return dataclasses.replace(data, classes=ensemble.classes)
 
 
-def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions and results of every member on one split.
+def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> pd.DataFrame:
+    """Predictions of every member on one split.
 
     Raises:
       DataError: the data has no such split.
@@ -65,8 +66,7 @@ def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> tuple[pd.DataFram
     part = data.split(split)
     probabilities = ensemble.probabilities(part.images)
     frames = [predictions_frame(s, part, split, p) for s, p in zip(ensemble.specs, probabilities, strict=True)]
-    predictions = pd.concat(frames, ignore_index=True)
-    return predictions, table.results(predictions, data.attributes)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _main(_: list[str]) -> None:
@@ -74,15 +74,15 @@ def _main(_: list[str]) -> None:
         common.fail("--run is missing (--help tells more)")
     path = pathlib.Path(_RUN.value)
     ensemble = Ensemble(path)
+    cache.keep_compiled_programs(_CACHE.value or ensemble.config.data.cache_dir)
     data = data_for(ensemble, _DATA.value, _CACHE.value)
-    predictions, results = evaluate(ensemble, data, _SPLIT.value)
+    predictions = evaluate(ensemble, data, _SPLIT.value)
     out = path / "evaluations" / f"{data.name}-{data.fingerprint}-{_SPLIT.value}"
     out.mkdir(parents=True, exist_ok=True)
     run = RunDir(out)
     run.write_parquet("predictions.parquet", predictions)
-    run.write_csv("results.csv", results)
-    shown = text.render(results, _SPLIT.value, data.attributes, data.name)
-    run.write_text("table.txt", shown)
+    results = table.results(predictions, data.attributes)
+    _, shown = files.analyse_and_write(run, read.outcomes(predictions, data.attributes), None, None, data.name, results)
     print(shown)
     for note in data.notes:
         logging.warning("%s", note)

@@ -9,7 +9,10 @@ members.csv          who is who: member, method, seed, best epoch, failed step
 metrics.jsonl        a line per epoch and member
 checkpoints/groupN/  orbax
 predictions.parquet  a row per member, split and image
-results.csv          long format: member, method, seed, split, metric, attribute, group, n, value
+results.csv          long format: member, method, seed, split, metric, attribute, group, target, n, value, note
+summary.csv          the same per method: mean, sd, range, interval; and comparisons.csv, levelling.csv, ranks.csv,
+                     choices.csv, rank_stability.csv if there are several methods (metrics.analysis)
+table.txt            what was printed
 timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
 """
 

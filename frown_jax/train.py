@@ -18,14 +18,15 @@ from frown_jax.capacity import Capacity, usable_bytes
 from frown_jax.capacity import find as find_capacity
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.data.dataset import Dataset
-from frown_jax.data.load import cache_dir, load, validation_name
+from frown_jax.data.load import load, validation_name
 from frown_jax.engine import State
 from frown_jax.ensemble import make_engine
-from frown_jax.metrics import table
+from frown_jax.metrics import read, table
 from frown_jax.models import weights
 from frown_jax.packing import AXIS
 from frown_jax.predictions import predictions_frame
 from frown_jax.progress import Progress
+from frown_jax.report import files
 from frown_jax.roster import Roster, pad
 from frown_jax.rundir import RunDir, versions
 
@@ -39,13 +40,6 @@ class Trained:
     predictions: pd.DataFrame
     results: pd.DataFrame
     data: Dataset
-
-
-def use_compilation_cache(config: ConfigDict) -> None:
-    """Keeps compiled programs on disk, so that a second run starts at once."""
-    folder = cache_dir(config.data) / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 def _pretrained(config: FrozenConfigDict) -> dict | None:
@@ -296,3 +290,13 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     run.write_parquet("predictions.parquet", frame)
     run.write_csv("results.csv", results)
     return Trained(frame, results, data)
+
+
+def analyse(config: ConfigDict, trained: Trained, workdir: pathlib.Path) -> str:
+    """Intervals, comparisons and selection of a trained grid, into its run directory; the text to print."""
+    attributes = trained.data.attributes
+    of_split = dict(list(trained.predictions.groupby("split", sort=False)))
+    validation = of_split.get(validation_name(config.data))
+    before = None if validation is None or validation is of_split["test"] else read.outcomes(validation, attributes)
+    test = read.outcomes(of_split["test"], attributes)
+    return files.analyse_and_write(RunDir(workdir), test, before, None, trained.data.name, trained.results)[1]

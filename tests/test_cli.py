@@ -74,7 +74,11 @@ def test_launch_evaluate_predict(tmp_path):
     for name in ("config.json", "versions.json", "metrics.jsonl", "members.csv", "data.json", "predictions.parquet"):
         assert (run / name).is_file(), name
     results = pd.read_csv(run / "results.csv", keep_default_na=False)
-    assert list(results.columns) == ["member", "method", "seed", "split", "metric", "attribute", "group", "n", "value"]
+    keys = ["member", "method", "seed", "split", "metric", "attribute", "group", "target"]
+    assert list(results.columns) == [*keys, "n", "value", "note"]
+    summary = pd.read_csv(run / "summary.csv", keep_default_na=False, na_values=[""])
+    overall = summary[(summary["metric"] == "accuracy") & summary["attribute"].isna()].iloc[0]
+    assert overall["lower"] <= overall["mean"] <= overall["upper"]
     assert set(results["split"]) == {"val", "test"}
     assert results["member"].nunique() == 2
 

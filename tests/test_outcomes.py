@@ -32,11 +32,11 @@ def _table(**columns):
         ({"y_pred": ["a", "b", "e"]}, "column y_pred, row 2: e is none of the classes"),
         ({"y_pred": [["a", "b", "c"], ["a", None, "c"]]}, r"column y_pred, row 1: no value \(run 1\)"),
         (
-            {"probabilities": P + [[0, 0, 0], [0, 0, 0], [0, 0, 0.5]]},
+            {"probabilities": [*P[:2], [0.3, 0.3, 0.9]]},
             "columns p_a to p_c, row 2: they sum to 1.5, not 1",
         ),
         ({"probabilities": P * [[1], [-1], [1]]}, "column p_a, row 1: -0.1 is not between 0 and 1"),
-        ({"probabilities": P + [[0], [np.nan], [0]]}, "column p_a, row 1: nan is not between 0 and 1"),
+        ({"probabilities": P * [[1], [np.nan], [1]]}, "column p_a, row 1: nan is not between 0 and 1"),
         ({"probabilities": P[:2]}, "probabilities has 2 rows and y_true 3"),
         ({"attributes": {"race": ["x", "y"]}}, "attribute 'race' has 2 values for 3 labels"),
         ({"subjects": [1, 2]}, "subjects has 2 values for 3 labels"),
@@ -87,7 +87,7 @@ def test_missing_columns_are_named():
         read.outcomes(_table().iloc[:0])
     with pytest.raises(OutcomesError, match="no column y_pred_'AU2'"):
         read.outcomes(pd.DataFrame({"y_true_AU1": [1], "y_true_AU2": [0], "y_pred_AU1": [1]}))
-    with pytest.raises(OutcomesError, match="target AU1, row 1 .*: 2 is neither 0 nor 1 nor -1"):
+    with pytest.raises(OutcomesError, match=r"target AU1, row 1 .*: 2 is neither 0 nor 1 nor -1"):
         read.outcomes(pd.DataFrame({"y_true_AU1": [1, 2], "y_pred_AU1": [1, 1]}))
 
 
@@ -112,7 +112,7 @@ def test_runs_of_a_long_table_stand_beside_each_other_whatever_their_order():
 
 def test_runs_on_different_images_or_labels_are_refused():
     rows = {"id": [1, 2, 1, 3], "y_true": [0, 1, 0, 1], "y_pred": [0, 1, 0, 1], "seed": [0, 0, 1, 1]}
-    with pytest.raises(OutcomesError, match="has no row for image 3, which another run has"):
+    with pytest.raises(OutcomesError, match="run seed 0, method model has no row for image 3, which another has"):
         read.outcomes(pd.DataFrame(rows))
     rows |= {"id": [1, 2, 1, 2], "y_true": [0, 1, 1, 1]}
     with pytest.raises(OutcomesError, match=r"labels, row 2 \(line 4 of a CSV\): not what row 0 .* same image"):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from configs import baseline
+from frown_jax import cache
 from frown_jax import config as configs
-from frown_jax.train import train, use_compilation_cache
+from frown_jax.train import train
 
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 
@@ -19,7 +20,7 @@ def _predictions(tmp_path, **fields):
     c.epochs = 12
     c.data.faces.update(fields)
     configs.validate(c)
-    use_compilation_cache(c)
+    cache.keep_compiled_programs(c.data.cache_dir)
     frame = train(c, [{}], tmp_path / "run").predictions
     return frame[frame["split"] == "test"]
 

@@ -52,25 +52,22 @@ def _run(_: list[str]) -> None:
     configs.validate(config)
 
     # Heavy imports wait until the settings are known to be good.
-    from frown_jax import members, rundir, train
+    from frown_jax import cache, members, rundir, train
     from frown_jax.progress import duration
-    from frown_jax.report import text
 
     began = time.monotonic()
     points = members.points_of(_sweep_of(config_file))
     if _DRY_RUN.value:
         from frown_jax import cost
 
-        train.use_compilation_cache(config)
+        cache.keep_compiled_programs(config.data.cache_dir)
         print(cost.report(config, points))
         return
     name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
-    train.use_compilation_cache(config)
+    cache.keep_compiled_programs(config.data.cache_dir)
     trained = train.train(config, points, workdir, config_flags.get_override_values(flag))
-    table = text.render(trained.results, "test", trained.data.attributes, trained.data.name)
-    rundir.RunDir(workdir).write_text("table.txt", table)
-    print(table)
+    print(train.analyse(config, trained, workdir))
     logging.info("done in %s; everything is in %s", duration(time.monotonic() - began), workdir)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 from PIL import Image
 
-from frown_jax import schema
+from frown_jax import cache, schema
 from frown_jax.config import DATA, VALIDATIONS
 from frown_jax.data import splits, store
 from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
@@ -20,12 +17,6 @@ from frown_jax.data.rafdb import RafDbSource
 from frown_jax.faces.recipe import Recipe
 
 _COMMON_SIZE = 100  # pixels, for folders whose images differ in size
-
-
-def cache_dir(config: ConfigDict) -> pathlib.Path:
-    """Where prepared data and compiled programs are kept."""
-    given = config.cache_dir or os.environ.get("FROWN_JAX_CACHE", "")
-    return pathlib.Path(given).expanduser() if given else pathlib.Path.home() / ".cache" / "frown_jax"
 
 
 def recipe_of(config: ConfigDict) -> Recipe:
@@ -142,7 +133,7 @@ def load(config: ConfigDict, image_size: int) -> Dataset:
       DataError: bad data or settings, with what, where and how to mend it.
     """
     source = _source(config)
-    table, images = store.read(store.prepare(source, cache_dir(config)))
+    table, images = store.read(store.prepare(source, cache.folder(config.cache_dir)))
     if "emotion" not in table:
         raise DataError(f"{config.name}: no emotion labels")
     size = stored_size([i.shape[:2] for i in images], image_size)

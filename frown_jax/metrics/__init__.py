@@ -1,1 +1,28 @@
-"""Metrics: performance, fairness, tables. Usable alone."""
+"""Metrics: performance and fairness with their uncertainty, for the predictions of any model. Usable alone.
+
+>>> from frown_jax.metrics import GroupFrame
+>>> frame = GroupFrame.of([1, 1, 0, 0], [1, 0, 0, 0], attributes={"sex": ["f", "f", "m", "m"]}, metrics=["accuracy"])
+>>> frame.by_group["accuracy"].to_dict()
+{'f': 0.5, 'm': 1.0}
+"""
+
+from frown_jax.metrics.analysis import Analysis, Settings, analyse
+from frown_jax.metrics.bootstrap import Bootstrap
+from frown_jax.metrics.catalogue import METRICS, Metric
+from frown_jax.metrics.frame import GroupFrame
+from frown_jax.metrics.outcomes import Attribute, Outcomes, OutcomesError
+from frown_jax.metrics.read import outcomes as read_outcomes
+
+__all__ = [
+    "METRICS",
+    "Analysis",
+    "Attribute",
+    "Bootstrap",
+    "GroupFrame",
+    "Metric",
+    "Outcomes",
+    "OutcomesError",
+    "Settings",
+    "analyse",
+    "read_outcomes",
+]

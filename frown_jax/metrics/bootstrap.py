@@ -142,7 +142,7 @@ def members_of(runs: pd.DataFrame) -> tuple[list[str], Array]:
     for position, (method, seed) in enumerate(zip(runs["method"], runs["seed"], strict=True)):
         at = methods.index(method), seeds.index(seed)
         if members[at] >= 0:
-            raise ValueError(f"method {method!r} has seed {seed!r} twice")
+            raise ValueError(f"method {method!r} has seed {seed} twice")
         members[at] = position
     return methods, members
 

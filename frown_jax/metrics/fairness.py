@@ -18,7 +18,7 @@ from frown_jax.metrics.classification import (
     ratio,
     smallest,
 )
-from frown_jax.metrics.statistics import Statistics
+from frown_jax.metrics.statistics import Statistics, once
 
 Array = Any
 GroupMetric = Callable[[Statistics], Array]
@@ -62,16 +62,19 @@ def everybody(s: Statistics) -> Statistics:
 # Of each target
 
 
+@once
 def demographic_parity_difference(s: Statistics) -> Array:
     """Largest minus smallest selection rate of each target (fairlearn's, one class against the rest)."""
     return difference(classification.selection_rate(s), -2)
 
 
+@once
 def demographic_parity_ratio(s: Statistics) -> Array:
     """Smallest over largest selection rate of each target (fairlearn's)."""
     return min_max_ratio(classification.selection_rate(s), -2)
 
 
+@once
 def equal_opportunity_difference(s: Statistics) -> Array:
     """Largest minus smallest recall of each target (fairlearn's).
 
@@ -80,33 +83,39 @@ def equal_opportunity_difference(s: Statistics) -> Array:
     return difference(classification.recall(s), -2)
 
 
+@once
 def equal_opportunity_ratio(s: Statistics) -> Array:
     """Smallest over largest recall of each target (fairlearn's)."""
     return min_max_ratio(classification.recall(s), -2)
 
 
+@once
 def equalized_odds_difference(s: Statistics) -> Array:
     """The larger of the differences in true and false positive rate of each target (fairlearn's, worst case)."""
     xp = namespace(s.hit)
     return xp.maximum(equal_opportunity_difference(s), difference(classification.false_positive_rate(s), -2))
 
 
+@once
 def equalized_odds_ratio(s: Statistics) -> Array:
     """The smaller of the ratios of true and false positive rates of each target (fairlearn's, worst case)."""
     xp = namespace(s.hit)
     return xp.minimum(equal_opportunity_ratio(s), min_max_ratio(classification.false_positive_rate(s), -2))
 
 
+@once
 def average_odds_difference(s: Statistics) -> Array:
     """Mean of the differences in true and false positive rate of each target (fairlearn's agg='mean')."""
     return (equal_opportunity_difference(s) + difference(classification.false_positive_rate(s), -2)) / 2
 
 
+@once
 def false_positive_rate_difference(s: Statistics) -> Array:
     """Largest minus smallest false positive rate of each target (EOFP of Qian et al. 2021)."""
     return difference(classification.false_positive_rate(s), -2)
 
 
+@once
 def bias_amplification(s: Statistics) -> Array:
     """|share of a group among those predicted - among those true| of each target, for its largest group.
 
@@ -120,6 +129,7 @@ def bias_amplification(s: Statistics) -> Array:
     return largest(xp.where(is_largest, abs(predicted - true), xp.nan), -2)
 
 
+@once
 def statistical_parity_subgroup_fairness(s: Statistics) -> Array:
     """Sum over groups of their share times |selection rate - everybody's|, of each target.
 
@@ -130,6 +140,7 @@ def statistical_parity_subgroup_fairness(s: Statistics) -> Array:
     return _weighted_distance(classification.selection_rate(s), everyone, share)
 
 
+@once
 def false_positive_subgroup_fairness(s: Statistics) -> Array:
     """As `statistical_parity_subgroup_fairness`, of false positive rates; shares of the negatives among all (FPSF)."""
     everyone = classification.false_positive_rate(everybody(s))
@@ -143,6 +154,7 @@ def _weighted_distance(values: Array, everyone: Array, share: Array) -> Array:
     return _enough(values, -2, distance)
 
 
+@once
 def between_group_entropy_index(s: Statistics) -> Array:
     """Generalised entropy index, alpha 2, of the groups' mean benefits, of each target (Speicher et al. 2018)."""
     xp = namespace(s.hit)
@@ -156,6 +168,7 @@ def between_group_entropy_index(s: Statistics) -> Array:
 # One number
 
 
+@once
 def generalized_equal_opportunity(s: Statistics) -> Array:
     """Xu et al. 2020's F: min over groups / max over groups of S_g, the sum over classes of the group's recalls.
 
@@ -171,6 +184,7 @@ def generalized_equal_opportunity(s: Statistics) -> Array:
     return min_max_ratio(sums)
 
 
+@once
 def statistical_parity_gap(s: Statistics) -> Array:
     """Largest difference between groups in how often a class is predicted: max_k (max_g r - min_g r), r = P(k | g).
 
@@ -180,6 +194,7 @@ def statistical_parity_gap(s: Statistics) -> Array:
     return largest(demographic_parity_difference(s))
 
 
+@once
 def worst_group_recall(s: Statistics) -> Array:
     """Lowest recall over (class, group) cells that have images: worst-group accuracy of the robustness literature."""
     return smallest(smallest(classification.recall(s)))

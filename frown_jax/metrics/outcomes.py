@@ -30,13 +30,10 @@ class Attribute:
     @classmethod
     def of(cls, values: Any, vocabulary: Sequence[str] | None = None) -> Attribute:
         """Codes of values; None, NaN and '' are unknown, and so is what a given vocabulary lacks."""
-        given = pd.Series(np.asarray(values, object))
-        given = given.where(given.notna() & (given.astype(str).str.strip() != ""), None)
-        text = given.map(lambda v: v if v is None else str(v))
-        names = tuple(vocabulary) if vocabulary is not None else tuple(sorted(text.dropna().unique()))
-        return cls(
-            pd.Index(list(names), dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int32), names
-        )
+        text = [None if _missing(v) else _name(v) for v in np.asarray(values, object)]
+        names = tuple(vocabulary) if vocabulary is not None else tuple(sorted({t for t in text if t is not None}))
+        codes = pd.Index(list(names), dtype=object).get_indexer(pd.Index(text, dtype=object))
+        return cls(codes.astype(np.int32), names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Outcomes:
         Raises:
           OutcomesError: unequal lengths, values out of range or unknown, missing predictions.
         """
-        truth = np.asarray(y_true)
+        truth = _array(y_true)
         n = len(truth)
         if truth.ndim not in (1, 2):
             raise OutcomesError(f"y_true has shape {truth.shape}: [N] classes or [N, T] labels are expected")
@@ -151,8 +148,14 @@ class Outcomes:
         return cls(names, labels, answers, p, made, runs.reset_index(drop=True), where, clusters)
 
 
-def _with_runs(values: Any, axes: int, name: str, n: int) -> np.ndarray:
+def _array(values: Any) -> np.ndarray:
+    """An array in which a missing name among strings is not the string 'nan'."""
     array = np.asarray(values)
+    return array if isinstance(values, np.ndarray) or array.dtype.kind not in "US" else np.asarray(values, object)
+
+
+def _with_runs(values: Any, axes: int, name: str, n: int) -> np.ndarray:
+    array = _array(values)
     if array.ndim == axes - 1:
         array = array[None]
     if array.ndim != axes:

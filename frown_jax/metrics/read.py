@@ -154,16 +154,16 @@ def _by_run(
         frame["seed"] = np.arange(len(frame)) if "member" in frame else 0
     if frame.duplicated(["method", "seed"]).any():
         who = frame[frame.duplicated(["method", "seed"])].iloc[0]
-        raise OutcomesError(f"method {who['method']!r} has several runs of seed {who['seed']!r}")
+        raise OutcomesError(f"method {who['method']!r} has several runs of seed {who['seed']}")
     image = _images(table, run, len(frame))
     place = np.full((len(frame), image.max() + 1), -1)
     place[run, image] = np.arange(len(table))
     if (place < 0).any():
         r, i = np.argwhere(place < 0)[0]
+        who = ", ".join(f"{k} {v}" for k, v in frame.iloc[r].items())
         has = table["id"].iloc[place[place[:, i] >= 0][0, i]] if "id" in table else i
         raise OutcomesError(
-            f"run {dict(frame.iloc[r])} has no row for image {has!r}, which another run has: "
-            "runs are compared on the same images"
+            f"run {who} has no row for image {has}, which another has: runs are compared on the same images"
         )
     first = place[0]
     given = dict(attributes) if isinstance(attributes, Mapping) else dict.fromkeys(attributes)

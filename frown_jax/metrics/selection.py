@@ -195,6 +195,6 @@ def stability(table: pd.DataFrame) -> Stability:
     if n < 2 or m < 2:
         return Stability(ranks, tau, float("nan"))
     ties = sum(float((c**3 - c).sum()) for r in rules if (c := ranks[r].value_counts().to_numpy()).size)
-    spread = ((ranks.sum(1) - ranks.sum(1).mean()) ** 2).sum()
+    spread = ((ranks.sum(axis=1) - ranks.sum(axis=1).mean()) ** 2).sum()
     below = m**2 * (n**3 - n) - m * ties
     return Stability(ranks, tau, float(12 * spread / below) if below > 0 else float("nan"))

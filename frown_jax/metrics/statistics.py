@@ -9,6 +9,8 @@ float64, for values; `tally_weighted` is it in JAX, for a thousand weightings at
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +40,7 @@ class Statistics:
     log_loss: Array | None = None  # [..., M] sum of -log p(true label), nats
     brier: Array | None = None  # [..., M] sum of squared errors of the probabilities
     miscalibration: Array | None = None  # [..., M, CALIBRATION_BINS] sum of correct - confidence
+    memo: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of `once`
 
     def only(self, groups: Array) -> Statistics:
         """With groups emptied where `groups`, bool [M], is False: they then enter no comparison."""
@@ -50,8 +53,20 @@ class Statistics:
         return Statistics(self.multilabel, **{k: v if v is None else emptied(k, v) for k, v in arrays.items()})
 
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(Statistics) if f.name != "multilabel")
+_FIELDS = tuple(f.name for f in dataclasses.fields(Statistics) if f.name not in ("multilabel", "memo"))
 _PER_GROUP = ("count", "log_loss", "brier")
+
+
+def once(f: Callable[[Statistics], Array]) -> Callable[[Statistics], Array]:
+    """Computes a function of statistics once for each: metrics share rates, and a trace of them all stays short."""
+
+    @functools.wraps(f)
+    def computed(s: Statistics) -> Array:
+        if f not in s.memo:
+            s.memo[f] = f(s)
+        return s.memo[f]
+
+    return computed
 
 
 class Answers(NamedTuple):

@@ -1,90 +1,187 @@
-"""The results table on a terminal."""
+"""An analysis on a terminal: what is there, what differs from chance, what nobody could have seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
-from frown_jax.metrics.plan import TINY
-from frown_jax.metrics.table import over_seeds
+from frown_jax.metrics.analysis import Analysis
+from frown_jax.metrics.plan import SEPARATOR, TINY
 
-FACES_NOTE = (
-    "Embedded faces: any difference between groups below is a property of the image generator (expression contrast "
-    "falls with melanin; see docs/faces.md), never a finding about people."
-)
 _OVERALL = (
     ("accuracy", "accuracy"),
     ("balanced_accuracy", "balanced accuracy"),
     ("macro_f1", "macro F1"),
     ("weighted_f1", "weighted F1"),
     ("auroc", "AUROC, one vs rest"),
-    ("log_loss", "log loss"),
+    ("ece", "calibration error"),
 )
 _FAIRNESS = (
-    ("accuracy_difference", "accuracy gap"),
-    ("worst_group_accuracy", "worst group's accuracy"),
+    ("worst_group_accuracy", "worst group"),
+    ("accuracy_difference", "gap"),
     ("generalized_equal_opportunity", "equal opportunity F"),
-    ("statistical_parity_gap", "statistical parity gap"),
+    ("demographic_parity_difference_max", "demographic parity difference"),
+    ("equal_opportunity_difference_max", "equal opportunity difference"),
+    ("equalized_odds_difference_max", "equalized odds difference"),
 )
+FACES_NOTE = (
+    "Embedded faces: any difference between groups above is a property of the image generator (expression contrast "
+    "falls with melanin; see docs/faces.md), never a finding about people."
+)
+ONE_RUN = "One run a method: all of this is about these runs. Another seed of the same method can differ as much."
+_ALWAYS = ("worst_group_accuracy", "accuracy_difference", "generalized_equal_opportunity")
+_MOST_CELLS = 5
+_MOST_METHODS = 3  # that are shown whole
 
 
-def _number(x: float) -> str:
-    return f"{x:.3f}" if np.isfinite(x) else "undefined"
+def number(x: float, signed: bool = False) -> str:
+    """Three decimals, or 'undefined'."""
+    return "undefined" if not np.isfinite(x) else f"{x:+.3f}" if signed else f"{x:.3f}"
 
 
-def _line(label: str, row: pd.Series, mark: str = "") -> str:
-    spread = f"+- {row['sd']:.3f}   {row['min']:.3f} to {row['max']:.3f}" if row["seeds"] > 1 else ""
-    return f"  {label:<34}{row['n']:>7,}   {_number(row['mean']):>9} {spread}{mark}".rstrip()
+def _interval(row: pd.Series, signed: bool = False) -> str:
+    if not np.isfinite(row["lower"]):
+        return ""
+    return f"[{number(row['lower'], signed)}, {number(row['upper'], signed)}]"
 
 
-def render(results: pd.DataFrame, split: str, attributes: Mapping[str, tuple[str, ...]], data: str) -> str:
-    """The table of one split: overall, per group with n, fairness, smallest intersections.
+def _value(label: str, row: pd.Series) -> str:
+    spread = f"  sd {row['sd']:.3f}" if np.isfinite(row["sd"]) else ""
+    note = f"  ({row['note'].replace('_', ' ').replace(';', ', ')})" if row["note"] else ""
+    return f"  {label:<34}{row['n']:>7,}  {number(row['mean']):>9}  {_interval(row):<16}{spread}{note}".rstrip()
+
+
+def _pick(part: pd.DataFrame, metric: str, attribute: str, group: str = "") -> pd.Series | None:
+    chosen = part[
+        (part["metric"] == metric)
+        & (part["attribute"] == attribute)
+        & (part["group"] == group)
+        & (part["target"] == "")
+    ]
+    return None if chosen.empty else chosen.iloc[0]
+
+
+def _lines(part: pd.DataFrame, wanted: Iterable[tuple[str, str]], attribute: str) -> list[str]:
+    rows = ((label, _pick(part, metric, attribute)) for metric, label in wanted)
+    return [_value(label, row) for label, row in rows if row is not None]
+
+
+def _method(part: pd.DataFrame, name: str, level: float) -> list[str]:
+    seeds = int(part["seeds"].max())
+    title = f"{name}: {seeds} run{'s' * (seeds != 1)}, {level:.0%} intervals"
+    lines = ["", title, "-" * len(title), f"  {'':<34}{'n':>7}  {'value':>9}", *_lines(part, _OVERALL, "")]
+    attributes = [a for a in dict.fromkeys(part["attribute"]) if a]
+    for attribute in (a for a in attributes if SEPARATOR not in a):
+        groups = part[(part["attribute"] == attribute) & (part["metric"] == "accuracy")]
+        lines += ["", f"  accuracy by {attribute}", *(_value(f"  {row['group']}", row) for _, row in groups.iterrows())]
+        lines += _lines(part, _FAIRNESS, attribute)
+    if attributes and SEPARATOR in attributes[-1]:
+        cells = part[(part["attribute"] == attributes[-1]) & (part["metric"] == "accuracy")]
+        enough = cells[cells["n"] >= TINY].sort_values("mean").head(_MOST_CELLS)
+        lines += ["", f"  lowest accuracy by {attributes[-1]}"]
+        lines += [_value(f"  {row['group']}", row) for _, row in enough.iterrows()]
+        few, none = int(((cells["n"] < TINY) & (cells["n"] > 0)).sum()), int((cells["n"] == 0).sum())
+        lines.append(f"  {few} cells have fewer than {TINY} images, {none} none: read nothing from them alone")
+    return lines
+
+
+def _comparisons(table: pd.DataFrame, control: str) -> list[str]:
+    title = f"against {control}: paired differences, p corrected over methods (Holm)"
+    lines = ["", title, "-" * len(title)]
+    permuted = table["p_permutation_holm"].notna().any()
+    head = f"  {'':<50}{'n':>7} {'control':>8} {'method':>8} {'change':>7}  {'interval':<17} {'p':>5}"
+    lines.append(head + (f" {'p perm':>6}" if permuted else "") + "  visible  verdict")
+    for method, part in table[table["target"] == ""].groupby("method", sort=False):
+        simple = part[~part["attribute"].str.contains(SEPARATOR, regex=False)]
+        always = ((simple["attribute"] == "") | simple["metric"].isin(_ALWAYS)) & (simple["group"] == "")
+        shown = simple[always | simple["verdict"].isin(("gain", "loss"))]
+        lines.append(f"  {method}")
+        for _, row in shown.iterrows():
+            where = " ".join(x for x in (row["attribute"], row["group"]) if x)
+            label = f"{row['metric']}{', ' + where if where else ''}"
+            perm = f" {_p(row['p_permutation_holm']):>6}" if permuted else ""
+            values = f"{number(row['control']):>8} {number(row['value']):>8} {number(row['difference'], True):>7}"
+            test = f"{_interval(row, True):<17} {_p(row['p_bootstrap_holm'])}{perm}  {number(row['detectable']):>7}"
+            lines.append(f"    {label:<48}{row['n']:>7,} {values}  {test}  {row['verdict']}".rstrip())
+        lines += _cells(part)
+        left = len(part) - len(shown)
+        lines.append(f"    {left} more values are in comparisons.csv")
+    lines.append("  visible: the smallest difference that this many images and seeds would show 4 times in 5")
+    if (table["seeds"] <= 1).all():
+        lines.append(f"  {ONE_RUN}")
+    return lines
+
+
+def _p(p: float) -> str:
+    return f"{p:5.3f}" if np.isfinite(p) else f"{'-':>5}"
+
+
+def _cells(part: pd.DataFrame) -> list[str]:
+    cells = part[(part["metric"] == "accuracy") & part["attribute"].str.contains(SEPARATOR, regex=False)]
+    cells = cells[cells["n"] > 0]
+    shown = cells[cells["verdict"].isin(("gain", "loss"))].sort_values("p_bootstrap_holm")
+    if cells.empty:
+        return []
+    lines = [
+        f"    intersections: accuracy differs in {len(shown)} of {len(cells)} groups" + (":" if len(shown) else "")
+    ]
+    for _, r in shown.head(_MOST_CELLS).iterrows():
+        change = f"{number(r['difference'], True)} {_interval(r, True)}"
+        lines.append(f"      {r['group']} (n={r['n']}): {change} {r['verdict']}")
+    if len(shown) > _MOST_CELLS:
+        lines.append(f"      and {len(shown) - _MOST_CELLS} more")
+    return lines
+
+
+def _levelling(table: pd.DataFrame) -> list[str]:
+    lines = ["", "how gaps in accuracy moved", "-" * 26]
+    for _, row in table[~table["attribute"].str.contains(SEPARATOR, regex=False)].iterrows():
+        moves = ", ".join(f"{k} {number(row[k], True)}" for k in ("gap", "worst", "best"))
+        lines.append(f"  {row['method']}, {row['attribute']}: {moves}: {row['reading']}")
+    return lines
+
+
+def _selection(choices: pd.DataFrame, stability: pd.DataFrame | None) -> list[str]:
+    lines = ["", "what each selection rule would have chosen on validation", "-" * 55]
+    for attribute, part in choices.groupby("attribute", sort=False):
+        lines.append(f"  by {attribute:<41}{'chosen':<24}{'test acc.':>9} {'worst':>9} {'F':>9} {'regret':>9}")
+        for _, row in part.iterrows():
+            tail = ""
+            if "test_accuracy" in row:
+                columns = ("test_accuracy", "test_worst_group", "test_opportunity", "regret")
+                tail = " ".join(f"{number(row[k]):>9}" for k in columns)
+            lines.append(f"    {row['rule']:<40}{row['chosen']:<24}{tail}".rstrip())
+        if stability is not None:
+            w = stability.loc[stability["attribute"] == attribute, "kendall_w"].iloc[0]
+            lines.append(f"    agreement of the rules' rankings: Kendall's W {number(w)}")
+    return lines
+
+
+def render(analysis: Analysis, level: float = 0.95, data: str = "") -> str:
+    """An analysis as text.
 
     Args:
-      results: of metrics.table.results.
-      split: its name.
-      attributes: that were reported.
+      analysis: of metrics.analysis.analyse.
+      level: of its intervals, for the headings.
       data: name of the data set; embedded faces get their caution.
     """
-    summary = over_seeds(results[results["split"] == split])
-    lines = []
-    for method, part in summary.groupby("method", sort=False):
-        seeds = int(part["seeds"].max())
-        part = part[part["target"] == ""]
-        cells = {(row["metric"], row["attribute"], row["group"]): row for _, row in part.iterrows()}
-        title = f"{method}: {split} split, mean +- sd and range over {seeds} seed{'s' * (seeds > 1)}"
-        lines += ["", title, "-" * len(title), f"  {'':<34}{'n':>7}   {'mean':>9}"]
-        lines += [_line(label, cells[metric, "", ""]) for metric, label in _OVERALL]
-        for attribute, groups in attributes.items():
-            lines += ["", f"  accuracy by {attribute}"]
-            for group in groups:
-                row = cells["accuracy", attribute, group]
-                lines.append(_line(f"  {group}", row, _few(row)))
-            for metric, label in _FAIRNESS:
-                lines.append(_line(label, cells[metric, attribute, ""]))
-        lines += _extremes(part, attributes)
-    if not attributes:
-        lines += ["", "  No attributes in this data: nothing per group can be said."]
+    lines: list[str] = []
+    methods = list(dict.fromkeys(analysis.summary["method"]))
+    shown = methods if len(methods) <= _MOST_METHODS else [analysis.control]
+    for method in shown:
+        lines += _method(analysis.summary[analysis.summary["method"] == method], str(method), level)
+    if len(shown) < len(methods):
+        lines += ["", f"  The other {len(methods) - len(shown)} methods' own values are in summary.csv."]
+    if not (analysis.summary["attribute"] != "").any():
+        lines += ["", "  No attributes were given: nothing per group can be said."]
+    if analysis.comparisons is not None:
+        lines += _comparisons(analysis.comparisons, analysis.control)
+    if analysis.levelling is not None and len(analysis.levelling):
+        lines += _levelling(analysis.levelling)
+    if analysis.choices is not None:
+        lines += _selection(analysis.choices, analysis.rank_stability)
     if data == "faces":
         lines += ["", FACES_NOTE]
     return "\n".join(lines) + "\n"
-
-
-def _few(row: pd.Series) -> str:
-    return f"   (fewer than {TINY} images)" if row["n"] < TINY else ""
-
-
-def _extremes(part: pd.DataFrame, attributes: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The worst cells of the finest intersection, and how many cells are too small to say anything."""
-    if len(attributes) < 2:
-        return []
-    crossed = " x ".join(list(attributes)[:3])
-    cells = part[(part["metric"] == "accuracy") & (part["attribute"] == crossed)]
-    enough = cells[cells["n"] >= TINY].sort_values("mean")
-    small, none = int(((cells["n"] < TINY) & (cells["n"] > 0)).sum()), int((cells["n"] == 0).sum())
-    lines = ["", f"  lowest accuracy by {crossed}"]
-    lines += [_line(f"  {row['group']}", row) for _, row in enough.head(3).iterrows()]
-    lines.append(f"  {small} cells have fewer than {TINY} images, {none} have none; all are in results.csv")
-    return lines
