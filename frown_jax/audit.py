@@ -132,7 +132,12 @@ def _main(arguments: list[str]) -> None:
         scored=_scored(_SCORED.value),
         fewest=_FEWEST.value,
         bootstrap=Bootstrap(
-            _RESAMPLES.value, _LEVEL.value, _INTERVAL.value, _STRATIFY.value, _BY_SUBJECT.value, seed=_SEED.value
+            _RESAMPLES.value,
+            _LEVEL.value,
+            "bca" if _INTERVAL.value == "bca" else "percentile",
+            _STRATIFY.value,
+            _BY_SUBJECT.value,
+            seed=_SEED.value,
         ),
         permutations=_PERMUTATIONS.value,
     )

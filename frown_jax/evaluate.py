@@ -82,7 +82,8 @@ def _main(_: list[str]) -> None:
     run = RunDir(out)
     run.write_parquet("predictions.parquet", predictions)
     results = table.results(predictions, data.attributes)
-    _, shown = files.analyse_and_write(run, read.outcomes(predictions, data.attributes), None, None, data.name, results)
+    test = read.outcomes(predictions, data.attributes)
+    shown = files.analyse_and_write(run, test, None, None, data.name, results)[1]
     print(shown)
     for note in data.notes:
         logging.warning("%s", note)

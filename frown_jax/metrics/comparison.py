@@ -155,9 +155,9 @@ def _detectable(
     right = outcomes.predictions == outcomes.labels
     inside = {(g.label, name): g.codes == k for g in plan.groupings for k, name in enumerate(g.names)}
     for at in np.flatnonzero(table["metric"] == "accuracy"):
-        row = table.loc[at]
-        chosen = inside[row["attribute"], row["group"]]
-        a, b = right[members[methods.index(row["method"]), 0]][chosen], right[members[base, 0]][chosen]
+        method, attribute, group = (str(table[c].iloc[at]) for c in ("method", "attribute", "group"))
+        chosen = inside[attribute, group]
+        a, b = right[members[methods.index(method), 0]][chosen], right[members[base, 0]][chosen]
         if len(a):
             table.loc[at, "detectable"] = minimum_detectable_effect(len(a), float(b.mean()), float((a == b).mean()))
 

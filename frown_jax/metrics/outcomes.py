@@ -123,17 +123,17 @@ class Outcomes:
             labels = binary_of(truth, names, "y_true", missing=True)
             if labels.shape[1] != len(names):
                 raise OutcomesError(f"y_true has {labels.shape[1]} columns for {len(names)} targets")
-            answers = (p >= threshold).astype(np.int32) if given is None else binary_of(given, names, "y_pred", False)
+            answers = binary_of(given, names, "y_pred", False) if given is not None else _above(p, threshold)
         else:
             labels = codes_of(truth, names, "y_true")
-            answers = p.argmax(-1).astype(np.int32) if given is None else codes_of(given, names, "y_pred")
+            answers = codes_of(given, names, "y_pred") if given is not None else _most_probable(p)
         if p is not None and answers.shape[:2] != p.shape[:2]:
             raise OutcomesError(f"y_pred has {len(answers)} runs and probabilities {len(p)}")
         if runs is None:
             runs = pd.DataFrame({"method": "model", "seed": np.arange(len(answers))})
         if len(runs) != len(answers):
             raise OutcomesError(f"there are {len(answers)} runs and {len(runs)} rows that name them")
-        known = {} if attributes is None else {str(k): attributes[k] for k in attributes}
+        known = {} if attributes is None else {str(k): v for k, v in attributes.items()}
         made = {k: v if isinstance(v, Attribute) else Attribute.of(v) for k, v in known.items()}
         for name, attribute in made.items():
             if len(attribute.codes) != n:
@@ -163,6 +163,16 @@ def _with_runs(values: Any, axes: int, name: str, n: int) -> np.ndarray:
     if array.shape[1] != n:
         raise OutcomesError(f"{name} has {array.shape[1]} rows and y_true {n}")
     return array
+
+
+def _above(p: np.ndarray | None, threshold: float) -> np.ndarray:
+    assert p is not None
+    return np.asarray(p >= threshold, np.int32)
+
+
+def _most_probable(p: np.ndarray | None) -> np.ndarray:
+    assert p is not None
+    return p.argmax(-1).astype(np.int32)
 
 
 def _targets(

@@ -77,7 +77,8 @@ def grouping(
         raise OutcomesError(f"scored groups {scored!r}: there are {', '.join(SCORED)}, or groups by attribute")
     wanted = SCORED[scored] if isinstance(scored, str) else scored
     n = len(outcomes.labels)
-    codes, names, compared = np.zeros(n, np.int32), ("",), np.ones(1, bool)
+    codes, compared = np.zeros(n, np.int32), np.ones(1, bool)
+    names: tuple[str, ...] = ("",)
     for i, name in enumerate(attributes):
         a = outcomes.attributes[name]
         keep = tuple(wanted.get(name, a.vocabulary))

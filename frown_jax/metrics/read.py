@@ -143,13 +143,14 @@ def _by_run(
 ) -> Outcomes:
     """Rows of a long table as runs beside each other on the same images."""
     keys = [c for c in RUN_COLUMNS if c in table]
-    run, frame = np.zeros(len(table), np.int64), pd.DataFrame(index=[0])
+    run: np.ndarray = np.zeros(len(table), np.int64)
+    frame = pd.DataFrame(index=[0])
     if keys:
         grouped = table.groupby(keys, sort=False, dropna=False)
         run = grouped.ngroup().to_numpy()
         frame = table.loc[~table.duplicated(keys), keys].reset_index(drop=True)
     if "method" not in frame:
-        frame["method"] = "model"
+        frame = frame.assign(method="model")
     if "seed" not in frame:
         frame["seed"] = np.arange(len(frame)) if "member" in frame else 0
     if frame.duplicated(["method", "seed"]).any():
@@ -160,10 +161,10 @@ def _by_run(
     place[run, image] = np.arange(len(table))
     if (place < 0).any():
         r, i = np.argwhere(place < 0)[0]
-        who = ", ".join(f"{k} {v}" for k, v in frame.iloc[r].items())
+        names = ", ".join(f"{k} {v}" for k, v in frame.iloc[r].items())
         has = table["id"].iloc[place[place[:, i] >= 0][0, i]] if "id" in table else i
         raise OutcomesError(
-            f"run {who} has no row for image {has}, which another has: runs are compared on the same images"
+            f"run {names} has no row for image {has}, which another has: runs are compared on the same images"
         )
     first = place[0]
     given = dict(attributes) if isinstance(attributes, Mapping) else dict.fromkeys(attributes)

@@ -60,19 +60,20 @@ def units(outcomes: Outcomes, stratify: str = "cells", by_subject: bool | None =
     n = len(outcomes.labels)
     if stratify not in ("cells", "cells and labels", "none"):
         raise ValueError(f"stratify={stratify!r}: there are 'cells', 'cells and labels', 'none'")
-    if by_subject and outcomes.subjects is None:
+    subjects = outcomes.subjects
+    if by_subject and subjects is None:
         raise ValueError("by_subject: the outcomes name no subjects")
     if by_subject is None:
-        by_subject = outcomes.subjects is not None and len(np.unique(outcomes.subjects)) < n
+        by_subject = subjects is not None and len(np.unique(subjects)) < n
     keys = [np.zeros(n, np.int64)]
     if stratify != "none":
         keys += [a.codes for a in outcomes.attributes.values()]
     if stratify == "cells and labels":
         keys += list(outcomes.labels.T) if outcomes.multilabel else [outcomes.labels]
     cells = np.unique(np.stack(keys, 1), axis=0, return_inverse=True)[1].ravel()
-    if not by_subject:
+    if not by_subject or subjects is None:
         return Units(np.arange(n, dtype=np.int32), cells.astype(np.int32))
-    of_image = np.unique(outcomes.subjects, return_inverse=True)[1].ravel().astype(np.int32)
+    of_image = np.unique(subjects, return_inverse=True)[1].ravel().astype(np.int32)
     low, high = np.full(of_image.max() + 1, n), np.full(of_image.max() + 1, -1)
     np.minimum.at(low, of_image, cells)
     np.maximum.at(high, of_image, cells)
@@ -167,7 +168,7 @@ def _layout(plan: Plan) -> _Layout:
         masks = [plan.groupings[i].scored for i in part]
         scored.append(np.stack([np.pad(x, (0, widest - len(x))) for x in masks]))
         names.append(tuple(m.name for m in chosen))
-    place = []
+    place: list[int] = []
     for i, g, m in plan.blocks():
         length = (1 if m.of_attribute else len(g.names)) * (targets if m.of_target else 1)
         place += range(where[i, m.name], where[i, m.name] + length)

@@ -49,8 +49,8 @@ def _filled(x: Array, value: float) -> Array:
 def pareto(values: Array) -> Array:
     """Which rows no other row beats: at least as good everywhere and better somewhere; bool [C] of values [C, G]."""
     v = _filled(values, -np.inf)
-    better = (v[None] >= v[:, None]).all(-1) & (v[None] > v[:, None]).any(-1)
-    return ~better.any(1)
+    at_least, better = np.all(v[None] >= v[:, None], axis=-1), np.any(v[None] > v[:, None], axis=-1)
+    return ~np.any(at_least & better, axis=1)
 
 
 def pareto_worst_group(c: Candidates, _: float) -> Array:
@@ -99,7 +99,7 @@ def candidates(values: pd.DataFrame, attribute: str, groups: tuple[str, ...] | N
 
     def column(metric: str, of: str = "") -> Array:
         try:
-            return means.xs((metric, of, "", ""), level=[1, 2, 3, 4]).reindex(names).to_numpy(np.float64)
+            return means.loc[:, metric, of, "", ""].reindex(names).to_numpy(np.float64)
         except KeyError:
             return np.full(len(names), np.nan)
 
@@ -107,7 +107,7 @@ def candidates(values: pd.DataFrame, attribute: str, groups: tuple[str, ...] | N
     if np.isnan(overall).all():
         raise ValueError("the table has no accuracy of everybody")
     try:
-        wide = means.xs(("accuracy", attribute, ""), level=[1, 2, 4]).unstack("group")
+        wide = means.loc[:, "accuracy", attribute, :, ""].unstack("group")
     except KeyError:
         raise ValueError(f"the table has no accuracy by {attribute!r}") from None
     wide = wide.reindex(index=names, columns=list(groups) if groups else [g for g in wide.columns if g])

@@ -36,10 +36,10 @@ class Statistics:
     positive: Array  # [..., M, T] ... and true
     predicted: Array  # [..., M, T] ... and predicted
     hit: Array  # [..., M, T] ... and both
-    concordant: Array | None = None  # [..., M, T] pairs with the positive scored above the negative, ties half
-    log_loss: Array | None = None  # [..., M] sum of -log p(true label), nats
-    brier: Array | None = None  # [..., M] sum of squared errors of the probabilities
-    miscalibration: Array | None = None  # [..., M, CALIBRATION_BINS] sum of correct - confidence
+    concordant: Array = None  # [..., M, T] pairs with the positive scored above the negative, ties half
+    log_loss: Array = None  # [..., M] sum of -log p(true label), nats
+    brier: Array = None  # [..., M] sum of squared errors of the probabilities
+    miscalibration: Array = None  # [..., M, CALIBRATION_BINS] sum of correct - confidence
     memo: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of `once`
 
     def only(self, groups: Array) -> Statistics:
@@ -50,7 +50,8 @@ class Statistics:
             return x * keep
 
         arrays = {k: getattr(self, k) for k in _FIELDS}
-        return Statistics(self.multilabel, **{k: v if v is None else emptied(k, v) for k, v in arrays.items()})
+        kept: dict[str, Any] = {k: v if v is None else emptied(k, v) for k, v in arrays.items()}
+        return Statistics(self.multilabel, **kept)
 
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(Statistics) if f.name not in ("multilabel", "memo"))
@@ -78,11 +79,11 @@ class Answers(NamedTuple):
 
     labels: Array
     predictions: Array
-    ranks: Array | None = None  # int32 [R, N, T], of the probabilities over images, equal ones share a rank
-    log_loss: Array | None = None  # float32 [R, N]
-    brier: Array | None = None  # float32 [R, N]
-    bins: Array | None = None  # int32 [R, N], or [R, N, T]: of the confidence in the answer
-    misses: Array | None = None  # float32 like bins: correct - confidence, 0 where the label is not known
+    ranks: Array = None  # int32 [R, N, T], of the probabilities over images, equal ones share a rank
+    log_loss: Array = None  # float32 [R, N]
+    brier: Array = None  # float32 [R, N]
+    bins: Array = None  # int32 [R, N], or [R, N, T]: of the confidence in the answer
+    misses: Array = None  # float32 like bins: correct - confidence, 0 where the label is not known
 
 
 def answers(labels: np.ndarray, predictions: np.ndarray, probabilities: np.ndarray | None) -> Answers:
@@ -241,9 +242,9 @@ def tally_weighted(given: Answers, groups: jax.Array, group_count: int, targets:
     multilabel = given.labels.ndim == 2
     if multilabel:
         cells = jnp.where(given.labels >= 0, given.labels * 2 + given.predictions, -1)
-        each = jax.vmap(lambda keys: total(weights, keys, 4), in_axes=1, out_axes=-2)(cells)  # [B, M, T, 4]
-        known, positive = each.sum(-1), each[..., 2] + each[..., 3]
-        predicted, hit = each[..., 1] + each[..., 3], each[..., 3]
+        counts = jax.vmap(lambda keys: total(weights, keys, 4), in_axes=1, out_axes=-2)(cells)  # [B, M, T, 4]
+        known, positive = counts.sum(-1), counts[..., 2] + counts[..., 3]
+        predicted, hit = counts[..., 1] + counts[..., 3], counts[..., 3]
     else:
         positive = total(weights, given.labels, targets)
         predicted = total(weights, given.predictions, targets)
@@ -252,9 +253,10 @@ def tally_weighted(given: Answers, groups: jax.Array, group_count: int, targets:
     if given.ranks is None:
         return Statistics(multilabel, count, known, positive, predicted, hit)
     if multilabel:
-        bins = sum(
+        of_targets = [
             total(weights * given.misses[:, t, None], given.bins[:, t], CALIBRATION_BINS) for t in range(targets)
-        )
+        ]
+        bins = jnp.stack(of_targets).sum(0)
         is_positive, is_known = given.labels == 1, given.labels >= 0
     else:
         bins = total(weights * given.misses[:, None], given.bins, CALIBRATION_BINS)
