@@ -154,7 +154,9 @@ def _main(arguments: list[str]) -> None:
     out = pathlib.Path(_OUT.value) if _OUT.value else path.with_name(f"{path.stem}-audit")
     out.mkdir(parents=True, exist_ok=True)
     run = RunDir(out)
-    found, shown = files.analyse_and_write(run, test, validation, settings)
+    found, shown = files.analyse_and_write(
+        run, test, validation, settings, split=_SPLIT.value if "split" in table else ""
+    )
     run.write_json("settings.json", dataclasses.asdict(settings))
     print(shown)
     logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)

@@ -83,7 +83,7 @@ def _main(_: list[str]) -> None:
     run.write_parquet("predictions.parquet", predictions)
     results = table.results(predictions, data.attributes)
     test = read.outcomes(predictions, data.attributes)
-    shown = files.analyse_and_write(run, test, None, None, data.name, results)[1]
+    shown = files.analyse_and_write(run, test, None, None, data.name, results, _SPLIT.value)[1]
     print(shown)
     for note in data.notes:
         logging.warning("%s", note)

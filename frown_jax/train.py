@@ -299,4 +299,4 @@ def analyse(config: ConfigDict, trained: Trained, workdir: pathlib.Path) -> str:
     validation = of_split.get(validation_name(config.data))
     before = None if validation is None or validation is of_split["test"] else read.outcomes(validation, attributes)
     test = read.outcomes(of_split["test"], attributes)
-    return files.analyse_and_write(RunDir(workdir), test, before, None, trained.data.name, trained.results)[1]
+    return files.analyse_and_write(RunDir(workdir), test, before, None, trained.data.name, trained.results, "test")[1]

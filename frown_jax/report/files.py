@@ -18,6 +18,7 @@ def analyse_and_write(
     settings: Settings | None = None,
     data: str = "",
     results: pd.DataFrame | None = None,
+    split: str = "",
 ) -> tuple[Analysis, str]:
     """Analyses outcomes with a progress bar, and leaves a CSV a table and what is printed (table.txt).
 
@@ -28,6 +29,8 @@ def analyse_and_write(
       settings: of the analysis.
       data: name of the data set.
       results: written in place of the analysis' own results, which are those of `test` only.
+
+      split: name of what is reported.
 
     Returns:
       The analysis, and the text to print.
@@ -52,6 +55,6 @@ def analyse_and_write(
         tables["results"] = results
     for name, frame in tables.items():
         run.write_csv(f"{name}.csv", frame)
-    shown = text.render(found, settings.bootstrap.level, data)
+    shown = text.render(found, settings.bootstrap.level, data, split)
     run.write_text("table.txt", shown)
     return found, shown

@@ -68,9 +68,10 @@ def _lines(part: pd.DataFrame, wanted: Iterable[tuple[str, str]], attribute: str
     return [_value(label, row) for label, row in rows if row is not None]
 
 
-def _method(part: pd.DataFrame, name: str, level: float) -> list[str]:
+def _method(part: pd.DataFrame, name: str, level: float, split: str) -> list[str]:
     seeds = int(part["seeds"].max())
-    title = f"{name}: {seeds} run{'s' * (seeds != 1)}, {level:.0%} intervals"
+    where = f"{split} split, " if split else ""
+    title = f"{name}: {where}{seeds} run{'s' * (seeds != 1)}, {level:.0%} intervals"
     lines = ["", title, "-" * len(title), f"  {'':<34}{'n':>7}  {'value':>9}", *_lines(part, _OVERALL, "")]
     attributes = [a for a in dict.fromkeys(part["attribute"]) if a]
     for attribute in (a for a in attributes if SEPARATOR not in a):
@@ -159,19 +160,20 @@ def _selection(choices: pd.DataFrame, stability: pd.DataFrame | None) -> list[st
     return lines
 
 
-def render(analysis: Analysis, level: float = 0.95, data: str = "") -> str:
+def render(analysis: Analysis, level: float = 0.95, data: str = "", split: str = "") -> str:
     """An analysis as text.
 
     Args:
       analysis: of metrics.analysis.analyse.
       level: of its intervals, for the headings.
       data: name of the data set; embedded faces get their caution.
+      split: its name, for the headings.
     """
     lines: list[str] = []
     methods = list(dict.fromkeys(analysis.summary["method"]))
     shown = methods if len(methods) <= _MOST_METHODS else [analysis.control]
     for method in shown:
-        lines += _method(analysis.summary[analysis.summary["method"] == method], str(method), level)
+        lines += _method(analysis.summary[analysis.summary["method"] == method], str(method), level, split)
     if len(shown) < len(methods):
         lines += ["", f"  The other {len(methods) - len(shown)} methods' own values are in summary.csv."]
     if not (analysis.summary["attribute"] != "").any():
