@@ -19,6 +19,7 @@ from frown_jax import config as configs
 from frown_jax import engine, members
 from frown_jax.ensemble import make_engine
 from frown_jax.roster import Roster
+from frown_jax.training_set import TrainingSet
 
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of the members that go on.")
 _STEPS = flags.DEFINE_integer("steps", 8, "Of an epoch.")
@@ -36,9 +37,9 @@ def _seconds(packing: str, stopping: int) -> float:
     count = c.batch_size * _STEPS.value
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (count, _SIDE.value, _SIDE.value, 3), np.uint8))
     labels = np.arange(count, dtype=np.int32) % 7
-    stacked = members.stack([members.build(s, labels, 7) for s in group.specs])
+    stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
     train, val = (images, jnp.asarray(labels)), (images[:64], jnp.asarray(labels[:64]))
-    e = make_engine(group.config, 7, _STEPS.value, _STEPS.value)
+    e = make_engine(group.config, 7, 1, _STEPS.value, _STEPS.value)
 
     def run() -> float:
         roster = Roster(e.packing, stacked, e.init(stacked, None))

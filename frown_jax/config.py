@@ -6,6 +6,7 @@ import ml_collections
 from ml_collections import ConfigDict
 
 from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
+from frown_jax.mitigations import registry
 from frown_jax.models.conv import LOWERINGS
 from frown_jax.models.resnet import TRAINABLE
 from frown_jax.packing import PACKINGS
@@ -27,6 +28,7 @@ def default() -> ConfigDict:
     """
     c = ml_collections.ConfigDict()
     c.method = "baseline"  # name of the runs in every table
+    c.mitigation = ""  # name(setting=value), several joined by '+'; docs/methods.md
     c.fidelity = "sound"  # reading of the study: sound | paper | repo (docs/fidelity.md)
     c.seeds = (0, 1, 2, 3)  # one member each, trained together
     c.epochs = 30  # at most
@@ -209,6 +211,18 @@ def _is_count(text: str) -> bool:
     return text.isdecimal() and int(text) > 0
 
 
+def check_mitigation(text: str) -> None:
+    """Refuses a mitigation that is unknown or misspelt.
+
+    Raises:
+      ConfigError: naming the field and what there is.
+    """
+    try:
+        registry.head_of(text)
+    except registry.MitigationError as e:
+        raise ConfigError(f"--config.mitigation: {e}") from None
+
+
 def validate(config: ConfigDict) -> None:
     """Refuses impossible settings, by field name, before any work.
 
@@ -216,6 +230,7 @@ def validate(config: ConfigDict) -> None:
       ConfigError: with one line that says what is wrong and what would do.
     """
     inf = float("inf")
+    check_mitigation(config.mitigation)
     _one_of(config, "fidelity", FIDELITIES)
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))

@@ -14,6 +14,7 @@ from frown_jax import engine, members, packing, schema
 from frown_jax.data.load import load
 from frown_jax.ensemble import make_engine
 from frown_jax.progress import duration
+from frown_jax.training_set import TrainingSet
 
 _STEPS = 4  # timed
 _MOST_MEMBERS = {"map": 1, "vmap": 16}  # timed together; more take as long each
@@ -81,8 +82,8 @@ def estimate(group: members.Group, training: int, validation: int, classes: int)
     labels = np.arange(batch * _STEPS, dtype=np.int32) % classes
     images = jnp.asarray(rng.integers(0, 255, (len(labels), side, side, 3), np.uint8))
     timed = group.specs[: _MOST_MEMBERS[packing.resolve(c.packing)]]
-    stacked = members.stack([members.build(s, labels, classes) for s in timed])
-    e = make_engine(c, classes, _STEPS, _STEPS, devices=jax.local_devices()[:1])
+    stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, classes)) for s in timed])
+    e = make_engine(c, classes, 1, _STEPS, _STEPS, devices=jax.local_devices()[:1])
     state, data = e.init(stacked, None), (images, jnp.asarray(labels))
 
     def steps(state: engine.State) -> tuple[engine.State, float]:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import struct, traverse_util
 
-from frown_jax import augment, losses
+from frown_jax import augment, losses, objective, sampling
 from frown_jax.members import Member
 from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.packing import Packing
@@ -40,6 +40,8 @@ class State(struct.PyTreeNode):
     plateau_wait: jax.Array  # int32 epochs
     active: jax.Array  # bool; a member that stopped or failed is frozen
     failed_step: jax.Array  # int32 step of the first non-finite loss or gradient, -1 if none
+    group_weights: jax.Array  # [G] of GroupDRO
+    reader: objective.Reader  # how classes are read off the network's outputs
 
 
 class Sums(struct.PyTreeNode):
@@ -58,15 +60,8 @@ class Static:
     image_size: int
     batch_size: int
     evaluation_batch_size: int
-
-
-def _epoch_rows(member: Member, epoch: jax.Array, steps: int, batch: int) -> jax.Array:
-    """Shuffled training rows of an epoch, int32 [steps, batch]; entries past the member's size are padding."""
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 1), epoch)
-    place = jnp.arange(member.sampling.shape[0])
-    order = jnp.argsort(jnp.where(place < member.sampling_size, jax.random.uniform(key, place.shape), jnp.inf))
-    rows = member.sampling[order][: steps * batch]
-    return jnp.pad(rows, (0, steps * batch - rows.shape[0])).reshape(steps, batch)
+    classes: int
+    groups: int = 1
 
 
 def _rate_factor(member: Member, state_scale: jax.Array, epoch: jax.Array, step: jax.Array, batch: int) -> jax.Array:
@@ -95,7 +90,7 @@ class Engine:
         self._adam = optax.scale_by_adam()
         packed = packing(self._train, (0, 0, 0, None, None, None, None, None))
         finish = packing(self._finish_epoch, (0, 0, None, None, None))
-        predict = packing(self._predict, (0, 0, 0, None))
+        predict = packing(self._predict, (0, 0, 0, 0, 0, None))
 
         def train(state: State, *rest):
             # The best weights do not change in steps: passed around them, they are not copied.
@@ -139,12 +134,13 @@ class Engine:
             plateau_wait=i32(0),
             active=jnp.asarray(True),
             failed_step=i32(-1),
+            group_weights=objective.first_group_weights(member.objective),
+            reader=jax.tree.map(jnp.asarray, member.objective.reader),
         )
 
-    def _loss(
-        self, params: Tree, stats: Tree, member: Member, x: jax.Array, y: jax.Array, w: jax.Array, valid: jax.Array, key
-    ):
-        (logits, _), updated = self.static.model.apply(
+    def _loss(self, params: Tree, state: State, member: Member, x: jax.Array, rows: jax.Array, y, valid, key):
+        stats = state.batch_stats
+        (logits, out), updated = self.static.model.apply(
             {"params": params, "batch_stats": stats},
             x,
             train=True,
@@ -153,10 +149,18 @@ class Engine:
             dropout_key=key,
             mutable=["batch_stats"],
         )
-        per_example = losses.cross_entropy(logits, y)
-        loss = losses.reduce(per_example, w, valid, member.normaliser)
+        o, classes, groups = member.objective, self.static.classes, member.groups[rows]
+        membership = jax.nn.one_hot(groups, self.static.groups)
+        per_example = objective.example_losses(logits, y, groups, o, classes)
+        weights = member.class_weights[y] * member.example_weights[rows]
+        loss, group_weights = objective.pooled(
+            per_example, weights, valid, member.normaliser, membership, state.group_weights, o
+        )
+        logits = objective.class_logits(logits, groups, o.reader, classes)
+        loss = loss + objective.penalty(jax.nn.softmax(logits), out["features"], y, membership, valid, o)
         correct = ((logits.argmax(-1) == y) & valid).sum()
-        return loss, (updated.get("batch_stats", {}), jnp.where(valid, per_example, 0).sum(), correct)
+        stats = updated.get("batch_stats", {})
+        return loss, (stats, group_weights, jnp.where(valid, per_example, 0).sum(), correct)
 
     def _trained(self, updates: Tree) -> Tree:
         flat = traverse_util.flatten_dict(updates)
@@ -170,10 +174,9 @@ class Engine:
         augment_key, dropout_key = jax.random.split(key)
         x = augment.batch(images, rows, member.augmentation, augment_key, self.static.image_size)
         y = labels[rows]
-        w = member.class_weights[y] * member.example_weights[rows]
         grad_of = jax.value_and_grad(self._loss, has_aux=True)
-        (loss, (stats, loss_sum, correct)), grads = grad_of(
-            state.params, state.batch_stats, member, x, y, w, valid, dropout_key
+        (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(
+            state.params, state, member, x, rows, y, valid, dropout_key
         )
         # A sum is not finite if an entry is not; its square root and squares would cost a copy of the gradient.
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.sum(grads))
@@ -189,6 +192,7 @@ class Engine:
             params=_select(go, params, state.params),
             batch_stats=_select(go, stats, state.batch_stats),
             optimiser=_select(go, optimiser, state.optimiser),
+            group_weights=jnp.where(go, group_weights, state.group_weights),
             active=state.active & ~failed,
             failed_step=jnp.where(failed, epoch * self.steps_per_epoch + step, state.failed_step).astype(jnp.int32),
         )
@@ -202,7 +206,9 @@ class Engine:
     def _train(self, state: State, sums: Sums, member: Member, images, labels, epoch, first_step, steps):
         """`steps` steps of one member from `first_step` of the epoch, as far as the epoch goes."""
         batch = self.static.batch_size
-        rows = _epoch_rows(member, epoch, self.steps_per_epoch, batch)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 1), epoch)
+        size = member.sampling_size
+        rows = sampling.epoch_rows(key, member.redraw, member.sampling, size, self.steps_per_epoch, batch)
         end = jnp.minimum(first_step + steps, self.steps_per_epoch)
         if self.packing.how == "map":  # alone in its loop: it runs as far as it needs to
             own = jnp.minimum(end, (member.sampling_size + batch - 1) // batch)
@@ -215,7 +221,8 @@ class Engine:
 
     def _finish_epoch(self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array):
         """Predicts the validation images and judges the epoch by them."""
-        logits = self._predict(state.params, state.batch_stats, state.active, images)
+        groups = member.validation_groups
+        logits = self._predict(state.params, state.batch_stats, state.active, state.reader, groups, images)
         return self._judge(state, member, logits, labels, epoch)
 
     def _judge(self, state: State, member: Member, logits: jax.Array, labels: jax.Array, epoch: jax.Array):
@@ -250,8 +257,19 @@ class Engine:
         }
         return _select(frozen.active, state, frozen), metrics
 
-    def _predict(self, params: Tree, stats: Tree, wanted: jax.Array, images: jax.Array) -> jax.Array:
-        """Logits of one member on every image, float32 [N, K]; zeros where not `wanted`."""
+    def _predict(
+        self,
+        params: Tree,
+        stats: Tree,
+        wanted: jax.Array,
+        reader: objective.Reader,
+        groups: jax.Array,
+        images: jax.Array,
+    ) -> jax.Array:
+        """Logits of one member on every image, float32 [N, K]; zeros where not `wanted`.
+
+        `groups` int [N] are -1 where they are not known.
+        """
         count = images.shape[0]
         size = min(self.static.evaluation_batch_size, count)
         batches = -(-count // size)
@@ -263,7 +281,8 @@ class Engine:
 
         def every_batch() -> jax.Array:
             logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
-            return logits.reshape(batches * size, -1)[:count]
+            logits = logits.reshape(batches * size, -1)[:count]
+            return objective.class_logits(logits, groups, reader, self.static.classes)
 
         if self.packing.how == "vmap":
             return every_batch()

@@ -16,23 +16,32 @@ from frown_jax import members, packing
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
 from frown_jax.engine import Engine, State, Static
+from frown_jax.mitigations import registry
 from frown_jax.models.build import network
 from frown_jax.rundir import RunDir
+from frown_jax.training_set import TrainingSet
 
 
 def make_engine(
     config: ConfigDict,
     classes: int,
+    groups: int = 1,
     steps_per_epoch: int = 1,
     steps_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
 ) -> Engine:
-    """The compiled functions of a group with this config, over all local devices unless told otherwise."""
+    """The compiled functions of a group with this config, over all local devices unless told otherwise.
+
+    `groups` is what members.group_count says of its runs; a network with heads of groups has one for each.
+    """
+    outputs = classes * groups if registry.head_of(config.mitigation) == "domain" else classes
     static = Static(
-        model=network(config.model, classes),
+        model=network(config.model, outputs),
         image_size=config.model.image_size,
         batch_size=config.batch_size,
         evaluation_batch_size=config.evaluation_batch_size,
+        classes=classes,
+        groups=groups,
     )
     over = tuple(devices if devices is not None else jax.local_devices())
     return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)
@@ -74,16 +83,17 @@ class Ensemble:
         self.attributes = {k: tuple(v) for k, v in described["attributes"].items()}
         self.image_side = int(described["image_side"])
         self.specs: list[members.Spec] = []
-        self._parts: list[tuple[Engine, State, np.ndarray]] = []
+        self._parts: list[tuple[Engine, State, np.ndarray, list[str]]] = []
         groups = members.expand(self.config, stored["points"])
         programs = run.read_programs()
         for index, group in enumerate(members.regroup(groups, programs) if programs else groups):
             self._restore(run, index, group)
 
     def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
-        engine = make_engine(group.config, len(self.classes), devices=jax.local_devices()[:1])
-        nobody = np.zeros(1, np.int64)
-        stacked = members.stack([members.build(s, nobody, len(self.classes)) for s in group.specs])
+        groups = members.group_count(group.specs, len(self.classes), self.attributes)
+        engine = make_engine(group.config, len(self.classes), groups, devices=jax.local_devices()[:1])
+        nobody = TrainingSet(self.classes, np.zeros(1, np.int32), {}, {})
+        stacked = members.stack([members.build(s, nobody, groups) for s in group.specs])
         checkpoints = Checkpoints(run.checkpoints(index))
         restored = checkpoints.restore(jax.eval_shape(engine.init, stacked, None))
         checkpoints.close()
@@ -92,21 +102,31 @@ class Ensemble:
         state = restored[1]
         usable = np.flatnonzero(np.asarray(state.best_epoch) >= 0)
         self.specs += [group.specs[i] for i in usable]
-        self._parts.append((engine, state, usable))
+        self._parts.append((engine, state, usable, [s.config.mitigation for s in group.specs]))
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
+    def probabilities(self, images: np.ndarray, attributes: TrainingSet | None = None) -> np.ndarray:
         """Class probabilities of every member.
 
         Args:
           images: uint8 [N, H, W, 3] sRGB, square, at most the network's input side.
+          attributes: of the images, for members whose heads look at them; None: not known.
 
         Returns:
           float32 [members, N, classes].
         """
         out = []
-        for engine, state, usable in self._parts:
+        for engine, state, usable, texts in self._parts:
             wanted = state.best_epoch >= 0
-            logits = engine.predict(state.best_params, state.best_batch_stats, wanted, jnp.asarray(images))
+            unknown = np.full(len(images), -1, np.int32)
+            groups = [unknown if attributes is None else registry.head_groups(t, attributes) for t in texts]
+            logits = engine.predict(
+                state.best_params,
+                state.best_batch_stats,
+                wanted,
+                state.reader,
+                jnp.asarray(np.stack(groups)),
+                jnp.asarray(images),
+            )
             out.append(np.asarray(jax.nn.softmax(logits))[usable])
         return np.concatenate(out)
 

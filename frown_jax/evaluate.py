@@ -26,6 +26,7 @@ from frown_jax.metrics import read, table
 from frown_jax.predictions import predictions_frame
 from frown_jax.report import files
 from frown_jax.rundir import RunDir
+from frown_jax.training_set import TrainingSet
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val or test.")
@@ -64,7 +65,7 @@ def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> pd.DataFrame:
       DataError: the data has no such split.
     """
     part = data.split(split)
-    probabilities = ensemble.probabilities(part.images)
+    probabilities = ensemble.probabilities(part.images, TrainingSet.of(part))
     frames = [predictions_frame(s, part, split, p) for s, p in zip(ensemble.specs, probabilities, strict=True)]
     return pd.concat(frames, ignore_index=True)
 

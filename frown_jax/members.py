@@ -17,8 +17,13 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from frown_jax import objective
 from frown_jax.augment import Augmentation
 from frown_jax.losses import PER_COUNT, PER_WEIGHT
+from frown_jax.mitigations import registry
+from frown_jax.objective import Objective
+from frown_jax.sampling import Redraw, still
+from frown_jax.training_set import LABEL, TrainingSet
 
 CONSTANT, STEP, PLATEAU, COSINE = range(4)
 SCHEDULES = {"constant": CONSTANT, "step": STEP, "plateau": PLATEAU, "cosine": COSINE}
@@ -51,7 +56,11 @@ class Member(struct.PyTreeNode):
     normaliser: Array  # int32, see losses.reduce
     sampling: Array  # int32 [T], training rows of an epoch, padded
     sampling_size: Array  # int32, how many entries of `sampling` count
+    redraw: Redraw
     augmentation: Augmentation
+    groups: Array  # int32 [N], the group of each training image that the objective looks at; -1 none
+    objective: Objective
+    validation_groups: Array  # int32 [V], for heads that look at them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,42 +108,72 @@ def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
     raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
 
 
-def build(spec: Spec, labels: np.ndarray, classes: int) -> Member:
+def group_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> int:
+    """The most groups that a mitigation of these runs divides images into; the size of the program's group arrays.
+
+    Raises:
+      MitigationError: a mitigation groups by a column that there is not.
+    """
+    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    return max(registry.group_count(s.config.mitigation, sizes) for s in specs)
+
+
+def build(spec: Spec, data: TrainingSet, groups: int = 1, validation: TrainingSet | None = None) -> Member:
     """The member of a spec on a training set.
 
     Args:
       spec: the run.
-      labels: int [N], class codes of the training images.
-      classes: K.
+      data: N training images.
+      groups: G, at least `group_count` of the runs that share its program.
+      validation: V images; None for a member that is only to predict, whose mitigation is left out.
+
+    Raises:
+      MitigationError: its mitigation does not fit the data.
     """
     c = spec.config
-    count = len(labels)
+    labels, classes, count = data.labels, len(data.classes), len(data)
     f, i = np.float32, np.int32
-    return Member(
-        seed=np.uint32(spec.seed),
-        learning_rate=f(c.optimiser.learning_rate),
-        weight_decay=f(c.optimiser.weight_decay),
-        dropout_rate=f(c.optimiser.dropout_rate),
-        schedule=i(SCHEDULES[c.schedule.name]),
-        schedule_patience=i(c.schedule.patience),
-        schedule_factor=f(c.schedule.factor),
-        warmup_epochs=f(c.schedule.warmup_epochs),
-        epochs=i(c.epochs),
-        patience=i(c.stopping.patience),
-        min_improvement=f(c.stopping.min_improvement),
-        class_weights=class_weights(c.loss.class_weights, np.bincount(labels, minlength=classes)),
-        example_weights=np.ones(count, f),
-        normaliser=i(NORMALISERS[c.loss.normaliser]),
-        sampling=np.arange(count, dtype=i),
-        sampling_size=i(count),
-        augmentation=Augmentation(**{k: f(v) for k, v in c.augment.items()}),
-    )
+    values: registry.Values = {
+        "seed": np.uint32(spec.seed),
+        "learning_rate": f(c.optimiser.learning_rate),
+        "weight_decay": f(c.optimiser.weight_decay),
+        "dropout_rate": f(c.optimiser.dropout_rate),
+        "schedule": i(SCHEDULES[c.schedule.name]),
+        "schedule_patience": i(c.schedule.patience),
+        "schedule_factor": f(c.schedule.factor),
+        "warmup_epochs": f(c.schedule.warmup_epochs),
+        "epochs": i(c.epochs),
+        "patience": i(c.stopping.patience),
+        "min_improvement": f(c.stopping.min_improvement),
+        "class_weights": class_weights(c.loss.class_weights, np.bincount(labels, minlength=classes)),
+        "example_weights": np.ones(count, f),
+        "normaliser": i(NORMALISERS[c.loss.normaliser]),
+        "sampling": np.arange(count, dtype=i),
+        "sampling_size": i(count),
+        "redraw": still(count, count),
+        "augmentation": Augmentation(**{k: f(v) for k, v in c.augment.items()}),
+        "groups": np.full(count, -1, i),
+        "objective": objective.plain(classes, groups),
+        "validation_groups": np.zeros(0, i),
+    }
+    if validation is not None:
+        values = registry.apply(c.mitigation, data, values)
+        values["validation_groups"] = registry.head_groups(c.mitigation, validation)
+    return Member(**values)
 
 
 def stack(members: Sequence[Member]) -> Member:
     """One pytree with a leading member axis; sampling tables are padded to the longest."""
     longest = max(len(m.sampling) for m in members)
-    padded = [m.replace(sampling=np.pad(m.sampling, (0, longest - len(m.sampling)))) for m in members]
+
+    def longer(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, (0, longest - len(x)))
+
+    padded = []
+    for m in members:
+        r = m.redraw
+        redraw = r.replace(start=longer(r.start), size=longer(r.size), rank=longer(r.rank), short=longer(r.short))
+        padded.append(m.replace(sampling=longer(m.sampling), redraw=redraw))
     return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *padded)
 
 
@@ -188,5 +227,6 @@ def regroup(groups: Sequence[Group], programs: Sequence[Sequence[int]]) -> list[
 
 def _static_part(config: ConfigDict) -> str:
     """Everything but the traced fields, as text."""
-    traced = (*TRACED_SECTIONS, "method", "seeds", "epochs", "members_per_device")
-    return str(sorted((k, str(v)) for k, v in config.items() if k not in traced))
+    traced = (*TRACED_SECTIONS, "method", "mitigation", "seeds", "epochs", "members_per_device")
+    shared = sorted((k, str(v)) for k, v in config.items() if k not in traced)
+    return f"{shared} {registry.signature(config.mitigation)}"

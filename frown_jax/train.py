@@ -22,6 +22,7 @@ from frown_jax.data.load import load, validation_name
 from frown_jax.engine import State
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics import read, table
+from frown_jax.mitigations import registry
 from frown_jax.models import weights
 from frown_jax.packing import AXIS
 from frown_jax.predictions import predictions_frame
@@ -29,6 +30,7 @@ from frown_jax.progress import Progress
 from frown_jax.report import files
 from frown_jax.roster import Roster, pad
 from frown_jax.rundir import RunDir, versions
+from frown_jax.training_set import TrainingSet
 
 _CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
 
@@ -56,11 +58,12 @@ class GroupTrainer:
         self._config = group.config
         train = data.split("train")
         val = data.split(validation_name(self._config.data))
-        built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
-        self._group = members.stack(built)
+        sets = TrainingSet.of(train), TrainingSet.of(val)
+        groups = members.group_count(group.specs, len(data.classes), data.attributes)
+        self._group = members.stack([members.build(s, sets[0], groups, sets[1]) for s in group.specs])
         steps = engine.steps_per_epoch(self._group, self._config.batch_size)
         self._calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
-        self._engine = make_engine(self._config, len(data.classes), steps, -(-steps // self._calls))
+        self._engine = make_engine(self._config, len(data.classes), groups, steps, -(-steps // self._calls))
         put = self._engine.packing.everywhere
         self._train_set = put((jnp.asarray(train.images), jnp.asarray(train.labels)))
         self._val_set = put((jnp.asarray(val.images), jnp.asarray(val.labels)))
@@ -194,12 +197,16 @@ class GroupTrainer:
     def predict(self, state: State, data: Dataset, splits: tuple[str, ...]) -> pd.DataFrame:
         """Predictions of every member's best weights on the given splits."""
         packing, count = self._engine.packing, len(self._specs)
-        padded = packing.cut(pad((state.best_params, state.best_batch_stats, state.best_epoch >= 0), packing.up(count)))
+        best = (state.best_params, state.best_batch_stats, state.best_epoch >= 0, state.reader)
+        padded = packing.cut(pad(best, packing.up(count)))
         done = [i for i, epoch in enumerate(np.asarray(state.best_epoch)) if epoch >= 0]
         frames = []
         for split in splits:
             part = data.split(split)
-            logits = self._engine.predict(*padded, packing.everywhere(jnp.asarray(part.images)))
+            known = TrainingSet.of(part)
+            of_heads = np.stack([registry.head_groups(s.config.mitigation, known) for s in self._specs])
+            groups = packing.cut(pad(jnp.asarray(of_heads), packing.up(count)))
+            logits = self._engine.predict(*padded, groups, packing.everywhere(jnp.asarray(part.images)))
             probabilities = np.asarray(jax.nn.softmax(logits))
             frames += [predictions_frame(self._specs[i], part, split, probabilities[i]) for i in done]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

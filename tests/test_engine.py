@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import engine, losses, members
+from frown_jax import engine, losses, members, sampling
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics.device import binary_auroc, multiclass_auroc
 from frown_jax.models import weights
 from frown_jax.models.resnet import ResNet18
+from frown_jax.sampling import still
+from frown_jax.training_set import TrainingSet
 from tests import torch_resnet
 
 
@@ -32,13 +34,13 @@ def _group(data, points, seeds=(0,), **fields):
     c.seeds = seeds
     (group,) = members.expand(c, points)
     train = data.split("train")
-    built = [members.build(s, train.labels, len(data.classes)) for s in group.specs]
+    built = [members.build(s, TrainingSet.without_attributes(train.labels, len(data.classes))) for s in group.specs]
     return group.config, members.stack(built)
 
 
 def _run(data, config, stacked, epochs=3, steps_per_call=None):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, len(data.classes), steps, steps_per_call or steps)
+    e = make_engine(config, len(data.classes), 1, steps, steps_per_call or steps)
     train, val = data.split("train"), data.split("val")
     images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
     state, history = e.init(stacked, None), []
@@ -111,24 +113,31 @@ def test_chunks_of_an_epoch_equal_the_whole(toy_data):
     _assert_close(whole.params, chunked.params, 1e-5, 1e-6)
 
 
+def _epoch_rows(member, epoch, steps, batch):
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 1), epoch)
+    return sampling.epoch_rows(key, member.redraw, member.sampling, member.sampling_size, steps, batch)
+
+
 def test_an_epoch_visits_every_row_once():
     member = members.stack([_member(sampling=np.arange(50, dtype=np.int32), size=50)])
-    rows = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(7), 4, 16))(member)
+    rows = jax.vmap(lambda m: _epoch_rows(m, 7, 4, 16))(member)
     assert sorted(np.asarray(rows).reshape(-1)[:50].tolist()) == list(range(50))
-    other = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(8), 4, 16))(member)
+    other = jax.vmap(lambda m: _epoch_rows(m, 8, 4, 16))(member)
     assert (np.asarray(rows) != np.asarray(other)).any()
 
 
 def test_padded_sampling_tables_draw_only_their_own_rows():
     member = members.stack([_member(sampling=np.array([5, 6, 7, 0, 0], np.int32), size=3)])
-    rows = jax.vmap(lambda m: engine._epoch_rows(m, jnp.int32(0), 2, 3))(member)
+    rows = jax.vmap(lambda m: _epoch_rows(m, 0, 2, 3))(member)
     assert sorted(np.asarray(rows).reshape(-1)[:3].tolist()) == [5, 6, 7]
 
 
 def _member(sampling, size):
     c = _config()
     spec = members.expand(c, [{}])[0].specs[0]
-    return members.build(spec, np.zeros(8, np.int64), 7).replace(sampling=sampling, sampling_size=np.int32(size))
+    return members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 7)).replace(
+        sampling=sampling, sampling_size=np.int32(size), redraw=still(8, len(sampling))
+    )
 
 
 def test_weight_zero_contributes_no_gradient_and_weight_two_counts_twice():
@@ -192,8 +201,8 @@ def _finish(scores, losses_, **fields):
     """Feeds a member validation scores and losses, epoch by epoch; returns what schedules and stopping decided."""
     c = _config(epochs=50, **fields)
     spec = members.expand(c, [{}])[0].specs[0]
-    member = jax.tree.map(jnp.asarray, members.build(spec, np.zeros(8, np.int64), 2))
-    e = make_engine(spec.config, 2, 4, 4)
+    member = jax.tree.map(jnp.asarray, members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 2)))
+    e = make_engine(spec.config, 2, 1, 4, 4)
     state = jax.tree.map(lambda x: x[0], e.init(members.stack([member]), None))
     out, finish = [], jax.jit(e._judge)
     for epoch, (score, loss) in enumerate(zip(scores, losses_, strict=True)):
@@ -221,7 +230,9 @@ def test_plateau_drops_like_torchs_scheduler():
 @pytest.mark.parametrize(("name", "expected"), [("step", [1, 1, 1, 0.1, 0.1, 0.1, 0.01]), ("constant", [1] * 7)])
 def test_step_schedule_is_the_studys(name, expected):
     c = _config(**{"schedule.name": name, "schedule.patience": 3, "schedule.warmup_epochs": 0.0})
-    member = members.build(members.expand(c, [{}])[0].specs[0], np.zeros(8, np.int64), 7)
+    member = members.build(
+        members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)
+    )
     factors = [float(engine._rate_factor(jax.tree.map(jnp.asarray, member), 1.0, e, 0, 4)) for e in range(7)]
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
 
@@ -229,7 +240,10 @@ def test_step_schedule_is_the_studys(name, expected):
 def test_cosine_and_warm_up():
     c = _config(**{"schedule.name": "cosine", "schedule.warmup_epochs": 1.0})
     c.epochs = 4
-    member = jax.tree.map(jnp.asarray, members.build(members.expand(c, [{}])[0].specs[0], np.zeros(8, np.int64), 7))
+    member = jax.tree.map(
+        jnp.asarray,
+        members.build(members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)),
+    )
     factor = [float(engine._rate_factor(member, 1.0, e, s, 4)) for e in range(4) for s in range(2)]
     progress = np.arange(8) / 8
     warm = np.minimum((np.arange(8) + 1) / 2, 1)

@@ -15,8 +15,9 @@ from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
 from frown_jax.metrics.outcomes import OutcomesError
 from frown_jax.models.torch_file import WeightsError
+from frown_jax.training_set import MitigationError
 
-USER_ERRORS = (ConfigError, DataError, OutcomesError, WeightsError, MemoryTooSmallError)
+USER_ERRORS = (ConfigError, DataError, MitigationError, OutcomesError, WeightsError, MemoryTooSmallError)
 EXIT_USAGE = 2
 
 

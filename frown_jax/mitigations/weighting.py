@@ -1,0 +1,86 @@
+"""How much each training image counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from frown_jax.mitigations.registry import Values, choice, number, register
+from frown_jax.training_set import LABEL, MitigationError, TrainingSet
+
+EFFECTIVE_BETA = 0.9999
+
+
+def _times(member: Values, factors: np.ndarray) -> Values:
+    return member | {"example_weights": (member["example_weights"] * factors).astype(np.float32)}
+
+
+@register()
+def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "race", drop: Sequence[str] = ()) -> Values:
+    """w(a, y) = P(a) P(y) / P(a, y): class and group are independent in the weighted set (Kamiran & Calders 2012).
+
+    Weights of the images in a group sum to their number; images in no group keep weight 1.
+    """
+    if LABEL in ((by,) if isinstance(by, str) else tuple(by)):
+        raise MitigationError(f"by={by!r}: {LABEL} is what groups are made independent of; name attributes only")
+    groups = data.groups(by, drop)
+    known = groups.codes >= 0
+    count = np.zeros((len(groups.names), len(data.classes)))
+    np.add.at(count, (groups.codes[known], data.labels[known]), 1)
+    expected = count.sum(1, keepdims=True) * count.sum(0) / max(count.sum(), 1)
+    weight = np.divide(expected, count, out=np.zeros_like(count), where=count > 0)
+    return _times(member, np.where(known, weight[groups.codes, data.labels], 1))
+
+
+@register()
+def group_weights(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = ("emotion", "race"),
+    how: str = "inverse",
+    beta: float = EFFECTIVE_BETA,
+    drop: Sequence[str] = (),
+) -> Values:
+    """w_g in proportion to 1 / n_g, 1 / sqrt(n_g) or (1 - beta) / (1 - beta^n_g) (Cui et al. 2019), mean 1 over images.
+
+    Images in no group keep weight 1.
+    """
+    choice("how", how, ("inverse", "sqrt", "effective"))
+    number("beta", beta, 0, 1)
+    groups = data.groups(by, drop)
+    n = np.maximum(groups.sizes, 1).astype(np.float64)
+    raw = {"inverse": 1 / n, "sqrt": n**-0.5, "effective": (1 - beta) / np.maximum(1 - beta**n, 1e-12)}[how]
+    known = groups.codes >= 0
+    factors = np.where(known, raw[groups.codes], 1)
+    return _times(member, np.where(known, factors / factors[known].mean(), 1))
+
+
+@register()
+def affirmative_action(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = ("race", "gender", "age"),
+    cells: Sequence[str] = (),
+    factor: float = 10.0,
+) -> Values:
+    """The attention factor alpha(race, gender, age) of "Frowning upon Bias": `factor` in the named cells, else 1.
+
+    Cells are values joined by ' x ' in the order of `by` ('Asian x Female x 40-69'). The study divides the weighted sum
+    by the number of images, not by their weights: --config.loss.normaliser=count.
+    """
+    number("factor", factor, 0, above=True)
+    groups = data.groups(by)
+    names = [" x ".join(n) for n in groups.names]
+    wanted = (cells,) if isinstance(cells, str) else tuple(cells)
+    if not wanted:
+        raise MitigationError("cells is empty: name at least one, cells=('Asian x Female x 40-69',)")
+    factors = np.ones(len(data))
+    for cell in wanted:
+        if cell not in names:
+            raise MitigationError(f"there is no cell {cell!r}: cells are called like {names[0]!r}")
+        inside = groups.codes == names.index(cell)
+        if not inside.any():
+            raise MitigationError(f"the cell {cell!r} matches no training image")
+        factors[inside] = factor
+    return _times(member, factors)
