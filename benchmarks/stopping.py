@@ -39,7 +39,7 @@ def _seconds(packing: str, stopping: int) -> float:
     labels = np.arange(count, dtype=np.int32) % 7
     stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
     train, val = (images, jnp.asarray(labels)), (images[:64], jnp.asarray(labels[:64]))
-    e = make_engine(group.config, 7, 1, _STEPS.value, _STEPS.value)
+    e = make_engine(group.config, 7, 1, 1, _STEPS.value, _STEPS.value)
 
     def run() -> float:
         roster = Roster(e.packing, stacked, e.init(stacked, None))

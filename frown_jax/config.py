@@ -8,12 +8,12 @@ from ml_collections import ConfigDict
 from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
 from frown_jax.mitigations import registry
 from frown_jax.models.conv import LOWERINGS
-from frown_jax.models.resnet import TRAINABLE
+from frown_jax.models.resnet import STEMS, TRAINABLE
 from frown_jax.packing import PACKINGS
 
 FIDELITIES = ("sound", "paper", "repo")
 NETWORKS = ("resnet18", "resnet10", "vgg16")
-DATA = ("faces", "rafdb", "manifest")
+DATA = ("faces", "rafdb", "manifest", "cifar10s")
 VALIDATIONS = ("stratified", "study", "test")
 
 
@@ -38,8 +38,8 @@ def default() -> ConfigDict:
     c.members_per_device = "auto"  # trained at once; a number, or as many as fit in memory
 
     c.data = ml_collections.ConfigDict()
-    c.data.name = "faces"  # faces | rafdb | manifest
-    c.data.dir = ""  # folder of rafdb or manifest
+    c.data.name = "faces"  # faces | rafdb | manifest | cifar10s
+    c.data.dir = ""  # folder of rafdb, manifest or cifar10s
     c.data.cache_dir = ""  # default: $FROWN_JAX_CACHE or ~/.cache/frown_jax
     c.data.on_bad = "error"  # unreadable images and labels: error | skip (listed in data_report.txt)
     c.data.validation = "stratified"  # stratified | study (random, seed 5) | test (the study's code; leaks)
@@ -48,6 +48,7 @@ def default() -> ConfigDict:
     c.data.split_seed = 5
     c.data.attributes = ()  # columns to report by group; () is all that there are
     c.data.classes = ()  # manifest: emotion names beyond the seven
+    c.data.per_class = 0  # cifar10s: training images of each class; 0 is all
     c.data.emotion_codes = ()  # manifest: names of integer labels 0, 1, ...
     c.data.ignore_labels = ()  # manifest: emotions to leave out
     c.data.faces = ml_collections.ConfigDict()  # the recipe, see frown_jax/faces/recipe.py
@@ -69,6 +70,7 @@ def default() -> ConfigDict:
     c.model.name = "resnet18"  # resnet18 | resnet10 | vgg16
     c.model.width = 64  # channels of the first stage; torchvision's is 64
     c.model.image_size = 224  # pixels, side of the input
+    c.model.stem = "imagenet"  # imagenet (7x7, stride 2, pooled) | small (3x3: images of 32 pixels)
     c.model.trainable = "all"  # all | last_block | head
     c.model.weights = ""  # local .pth or .safetensors of torchvision's ResNet18; '' starts from scratch
     c.model.dtype = "auto"  # float32 | bfloat16 | auto (bfloat16 on GPU and TPU)
@@ -240,11 +242,15 @@ def validate(config: ConfigDict) -> None:
         raise ConfigError(f"--config.members_per_device is {config.members_per_device!r}: auto, or a number from 1 up")
     _one_of(config, "model.name", NETWORKS)
     _one_of(config, "model.trainable", TRAINABLE)
+    _one_of(config, "model.stem", STEMS)
+    if config.model.stem != "imagenet" and (config.model.weights or config.model.name == "vgg16"):
+        raise ConfigError("--config.model.stem=small is for ResNets from scratch: no weights, not vgg16")
     _one_of(config, "model.dtype", ("auto", "float32", "bfloat16"))
     _one_of(config, "model.conv", LOWERINGS)
     _one_of(config, "schedule.name", tuple(SCHEDULES))
     _one_of(config, "loss.class_weights", CLASS_WEIGHTS)
     _one_of(config, "loss.normaliser", tuple(NORMALISERS))
+    _between(config, "data.per_class", 0, inf)
     for field in ("epochs", "batch_size", "evaluation_batch_size", "model.width", "schedule.patience"):
         _between(config, field, 1, inf)
     # Five halvings: below 32 pixels the last stage of a ResNet would see less than one pixel.

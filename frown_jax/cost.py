@@ -83,7 +83,7 @@ def estimate(group: members.Group, training: int, validation: int, classes: int)
     images = jnp.asarray(rng.integers(0, 255, (len(labels), side, side, 3), np.uint8))
     timed = group.specs[: _MOST_MEMBERS[packing.resolve(c.packing)]]
     stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, classes)) for s in timed])
-    e = make_engine(c, classes, 1, _STEPS, _STEPS, devices=jax.local_devices()[:1])
+    e = make_engine(c, classes, 1, 1, _STEPS, _STEPS, devices=jax.local_devices()[:1])
     state, data = e.init(stacked, None), (images, jnp.asarray(labels))
 
     def steps(state: engine.State) -> tuple[engine.State, float]:

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import struct, traverse_util
 
-from frown_jax import augment, losses, objective, sampling
+from frown_jax import augment, heads, losses, objective, sampling
 from frown_jax.members import Member
 from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.packing import Packing
@@ -62,6 +62,8 @@ class Static:
     evaluation_batch_size: int
     classes: int
     groups: int = 1
+    inputs: int = 1
+    head: str = ""  # see mitigations.registry.Method
 
 
 def _rate_factor(member: Member, state_scale: jax.Array, epoch: jax.Array, step: jax.Array, batch: int) -> jax.Array:
@@ -119,7 +121,11 @@ class Engine:
             merged = traverse_util.flatten_dict(dict(variables))
             merged.update(traverse_util.flatten_dict(pretrained))
             variables = traverse_util.unflatten_dict(merged)
-        params, stats = variables["params"], variables.get("batch_stats", {})
+        params, stats = dict(variables["params"]), variables.get("batch_stats", {})
+        shape = jax.eval_shape(lambda: self.static.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
+        wide = shape[1]["features"].shape[-1]
+        s = self.static
+        params |= heads.initial(jax.random.fold_in(key, 1), s.head, wide, s.classes, s.groups, s.inputs)
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
         return State(
             params=params,
@@ -151,6 +157,9 @@ class Engine:
         )
         o, classes, groups = member.objective, self.static.classes, member.groups[rows]
         membership = jax.nn.one_hot(groups, self.static.groups)
+        if self.static.head == heads.AWARE:
+            told = o.reader.inputs[groups] * (groups >= 0)[:, None]
+            logits = heads.aware_logits(params, logits, told)
         per_example = objective.example_losses(logits, y, groups, o, classes)
         weights = member.class_weights[y] * member.example_weights[rows]
         loss, group_weights = objective.pooled(
@@ -158,13 +167,16 @@ class Engine:
         )
         logits = objective.class_logits(logits, groups, o.reader, classes)
         loss = loss + objective.penalty(jax.nn.softmax(logits), out["features"], y, membership, valid, o)
+        if self.static.head == heads.ADVERSARY:
+            loss = loss + heads.adversary_loss(params, out["features"], y, membership, valid, o.adversary)
         correct = ((logits.argmax(-1) == y) & valid).sum()
         stats = updated.get("batch_stats", {})
         return loss, (stats, group_weights, jnp.where(valid, per_example, 0).sum(), correct)
 
     def _trained(self, updates: Tree) -> Tree:
         flat = traverse_util.flatten_dict(updates)
-        kept = {k: v if self.static.model.is_trained(k) else jnp.zeros_like(v) for k, v in flat.items()}
+        ours = (heads.ADVERSARY, heads.AWARE)
+        kept = {k: v if k[0] in ours or self.static.model.is_trained(k) else 0 * v for k, v in flat.items()}
         return traverse_util.unflatten_dict(kept)
 
     def _step(self, state: State, sums: Sums, member: Member, rows: jax.Array, images, labels, epoch, step):
@@ -282,6 +294,8 @@ class Engine:
         def every_batch() -> jax.Array:
             logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
             logits = logits.reshape(batches * size, -1)[:count]
+            if self.static.head == heads.AWARE:
+                return heads.marginalised(params, logits, groups, reader.inputs, reader.shares)
             return objective.class_logits(logits, groups, reader, self.static.classes)
 
         if self.packing.how == "vmap":

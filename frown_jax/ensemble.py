@@ -26,15 +26,17 @@ def make_engine(
     config: ConfigDict,
     classes: int,
     groups: int = 1,
+    inputs: int = 1,
     steps_per_epoch: int = 1,
     steps_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
 ) -> Engine:
     """The compiled functions of a group with this config, over all local devices unless told otherwise.
 
-    `groups` is what members.group_count says of its runs; a network with heads of groups has one for each.
+    `groups` and `inputs` are what members.group_count and input_count say of its runs.
     """
-    outputs = classes * groups if registry.head_of(config.mitigation) == "domain" else classes
+    head = registry.head_of(config.mitigation)
+    outputs = classes * groups if head == "domain" else classes
     static = Static(
         model=network(config.model, outputs),
         image_size=config.model.image_size,
@@ -42,6 +44,8 @@ def make_engine(
         evaluation_batch_size=config.evaluation_batch_size,
         classes=classes,
         groups=groups,
+        inputs=inputs,
+        head=head,
     )
     over = tuple(devices if devices is not None else jax.local_devices())
     return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)
@@ -91,9 +95,10 @@ class Ensemble:
 
     def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
         groups = members.group_count(group.specs, len(self.classes), self.attributes)
-        engine = make_engine(group.config, len(self.classes), groups, devices=jax.local_devices()[:1])
+        inputs = members.input_count(group.specs, len(self.classes), self.attributes)
+        engine = make_engine(group.config, len(self.classes), groups, inputs, devices=jax.local_devices()[:1])
         nobody = TrainingSet(self.classes, np.zeros(1, np.int32), {}, {})
-        stacked = members.stack([members.build(s, nobody, groups) for s in group.specs])
+        stacked = members.stack([members.build(s, nobody, groups, inputs) for s in group.specs])
         checkpoints = Checkpoints(run.checkpoints(index))
         restored = checkpoints.restore(jax.eval_shape(engine.init, stacked, None))
         checkpoints.close()

@@ -118,13 +118,25 @@ def group_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tup
     return max(registry.group_count(s.config.mitigation, sizes) for s in specs)
 
 
-def build(spec: Spec, data: TrainingSet, groups: int = 1, validation: TrainingSet | None = None) -> Member:
+def input_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> int:
+    """Inputs of attribute-aware runs: one for each value of their attributes; at least 1.
+
+    Raises:
+      MitigationError: a mitigation groups by a column that there is not.
+    """
+    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    return max(registry.input_count(s.config.mitigation, sizes) for s in specs)
+
+
+def build(
+    spec: Spec, data: TrainingSet, groups: int = 1, inputs: int = 1, validation: TrainingSet | None = None
+) -> Member:
     """The member of a spec on a training set.
 
     Args:
       spec: the run.
       data: N training images.
-      groups: G, at least `group_count` of the runs that share its program.
+      groups, inputs: at least `group_count` and `input_count` of the runs that share its program.
       validation: V images; None for a member that is only to predict, whose mitigation is left out.
 
     Raises:
@@ -153,7 +165,7 @@ def build(spec: Spec, data: TrainingSet, groups: int = 1, validation: TrainingSe
         "redraw": still(count, count),
         "augmentation": Augmentation(**{k: f(v) for k, v in c.augment.items()}),
         "groups": np.full(count, -1, i),
-        "objective": objective.plain(classes, groups),
+        "objective": objective.plain(classes, groups, inputs),
         "validation_groups": np.zeros(0, i),
     }
     if validation is not None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from frown_jax import losses
+from frown_jax import heads, losses
 from frown_jax.penalties import PENALTIES
 
 Array = Any
@@ -26,6 +26,8 @@ class Reader(struct.PyTreeNode):
 
     heads: Array  # int32, INDEPENDENT ... DISCRIMINATIVE_MAX
     prior_shift: Array  # [G, K] what DISCRIMINATIVE multiplies p(y, a) by
+    inputs: Array  # [G, D] what an attribute-aware network is told of each group
+    shares: Array  # [G] of the groups in training, by which it is read where the group is not known
 
 
 class Objective(struct.PyTreeNode):
@@ -41,9 +43,10 @@ class Objective(struct.PyTreeNode):
     cvar: Array  # share of the batch's highest losses that counts; 1 is all
     penalties: Array  # [len(PENALTIES)] coefficients
     reader: Reader
+    adversary: heads.Adversary
 
 
-def plain(classes: int, groups: int) -> Objective:
+def plain(classes: int, groups: int, inputs: int = 1) -> Objective:
     """Plain cross-entropy."""
     f = np.float32
     return Objective(
@@ -56,7 +59,13 @@ def plain(classes: int, groups: int) -> Objective:
         group_sizes=np.zeros(groups, f),
         cvar=f(1),
         penalties=np.zeros(len(PENALTIES), f),
-        reader=Reader(np.int32(INDEPENDENT), np.ones((groups, classes), f)),
+        reader=Reader(
+            heads=np.int32(INDEPENDENT),
+            prior_shift=np.ones((groups, classes), f),
+            inputs=np.zeros((groups, inputs), f),
+            shares=np.full(groups, 1 / groups, f),
+        ),
+        adversary=heads.Adversary(np.int32(heads.NO_ADVERSARY), f(0), f(0)),
     )
 
 

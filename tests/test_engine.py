@@ -40,7 +40,7 @@ def _group(data, points, seeds=(0,), **fields):
 
 def _run(data, config, stacked, epochs=3, steps_per_call=None):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, len(data.classes), 1, steps, steps_per_call or steps)
+    e = make_engine(config, len(data.classes), 1, 1, steps, steps_per_call or steps)
     train, val = data.split("train"), data.split("val")
     images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
     state, history = e.init(stacked, None), []
@@ -202,7 +202,7 @@ def _finish(scores, losses_, **fields):
     c = _config(epochs=50, **fields)
     spec = members.expand(c, [{}])[0].specs[0]
     member = jax.tree.map(jnp.asarray, members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 2)))
-    e = make_engine(spec.config, 2, 1, 4, 4)
+    e = make_engine(spec.config, 2, 1, 1, 4, 4)
     state = jax.tree.map(lambda x: x[0], e.init(members.stack([member]), None))
     out, finish = [], jax.jit(e._judge)
     for epoch, (score, loss) in enumerate(zip(scores, losses_, strict=True)):

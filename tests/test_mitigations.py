@@ -31,7 +31,8 @@ def _build(mitigation, data=DATA, **overrides):
     c.update_from_flattened_dict(overrides)
     (group,) = members.expand(c, [{"seeds": (0,)}])
     groups = members.group_count(group.specs, len(data.classes), data.vocabularies)
-    return members.build(group.specs[0], data, groups, data)
+    inputs = members.input_count(group.specs, len(data.classes), data.vocabularies)
+    return members.build(group.specs[0], data, groups, inputs, data)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from frown_jax import losses, objective
-from frown_jax.objective import Objective, Reader, plain
+from frown_jax.objective import Objective, plain
 from frown_jax.penalties import MMD_BANDWIDTHS, PENALTIES
 
 B, K, G, F = 24, 4, 3, 5
@@ -210,7 +210,7 @@ def _heads(mode, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(B, G * K)).astype(np.float32)
     shift = rng.random((G, K)).astype(np.float32) + 0.5
-    return logits, _o(reader=Reader(np.int32(mode), shift)), shift
+    return logits, _o(reader=plain(K, G).reader.replace(heads=np.int32(mode), prior_shift=shift)), shift
 
 
 def test_heads_of_groups_against_numpy():

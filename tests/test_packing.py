@@ -71,7 +71,7 @@ def test_stopped_members_leave_the_program_and_keep_their_state():
 
 def _train(data, config, stacked, devices=None, epochs=3):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, len(data.classes), 1, steps, steps, devices)
+    e = make_engine(config, len(data.classes), 1, 1, steps, steps, devices)
     sets = [
         e.packing.everywhere((jnp.asarray(part.images), jnp.asarray(part.labels)))
         for part in (data.split("train"), data.split("val"))

@@ -10,6 +10,7 @@ from PIL import Image
 from frown_jax import cache, schema
 from frown_jax.config import DATA, VALIDATIONS
 from frown_jax.data import splits, store
+from frown_jax.data.cifar10s import Cifar10SSource
 from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.manifest import ManifestSource
@@ -40,6 +41,8 @@ def _source(config: ConfigDict) -> store.Source:
         return ManifestSource(
             config.dir, tuple(config.classes), tuple(config.emotion_codes), tuple(config.ignore_labels), config.on_bad
         )
+    if config.name == "cifar10s":
+        return Cifar10SSource(config.dir, config.per_class)
     raise DataError(f"--config.data.name is {config.name!r}: one of {', '.join(DATA)}")
 
 

@@ -91,7 +91,11 @@ class Manifest(_TableBuilder, skip_registration=True):
     """Any folder of images with a labels.csv."""
 
 
-_BUILDERS: dict[str, type[_TableBuilder]] = {"faces": Faces, "rafdb": RafDb, "manifest": Manifest}
+class Cifar10s(_TableBuilder, skip_registration=True):
+    """CIFAR-10S."""
+
+
+_BUILDERS: dict[str, type[_TableBuilder]] = {"faces": Faces, "rafdb": RafDb, "manifest": Manifest, "cifar10s": Cifar10s}
 
 
 def decode(data: bytes, name: str) -> np.ndarray:

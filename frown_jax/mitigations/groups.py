@@ -1,4 +1,7 @@
-"""Networks with a head for each group (Wang et al. 2020, "Towards Fairness in Visual Recognition")."""
+"""Networks with more than one head: heads of groups, adversaries, attributes as inputs.
+
+Sources: Wang et al. 2020 ("Towards Fairness in Visual Recognition"), Xu et al. 2020, and those named below.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from frown_jax import objective
-from frown_jax.mitigations.registry import Values, choice, register
+from frown_jax import heads, objective
+from frown_jax.mitigations.registry import Values, choice, number, register
 from frown_jax.mitigations.robust import grouped
-from frown_jax.training_set import Groups, TrainingSet
+from frown_jax.training_set import Groups, TrainingSet, columns_of
 
 
 def _group_sizes(groups: Groups, data: TrainingSet) -> np.ndarray:
@@ -65,4 +68,94 @@ def domain_discriminative(
         uniform = count.sum() / count.size
         shift[: len(count)] = np.where(count > 0, uniform / np.maximum(count, 1), 1)
     reader = reader.replace(heads=np.int32(mode), prior_shift=shift.astype(np.float32))
+    return grouped(member, groups, reader=reader)
+
+
+def _adversary(
+    data: TrainingSet, member: Values, by: str | Sequence[str], drop: Sequence[str], kind: int, strength: float, **more
+) -> Values:
+    adversary = heads.Adversary(
+        np.int32(kind), np.float32(number("strength", strength, 0)), np.float32(more.get("conditional", False))
+    )
+    return grouped(member, data.groups(by, drop), adversary=adversary)
+
+
+@register(head=heads.ADVERSARY)
+def uniform_confusion(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = "race",
+    strength: float = 1.0,
+    drop: Sequence[str] = (),
+) -> Values:
+    """A linear group classifier on the features, and features that leave it uniform (Alvi et al. 2018).
+
+    Both train in every step, each by its own objective; Wang et al. 2020's code trains the network in one of three
+    epochs instead.
+    """
+    return _adversary(data, member, by, drop, heads.CONFUSION, strength)
+
+
+@register(head=heads.ADVERSARY)
+def dann(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = "race",
+    strength: float = 0.1,
+    conditional: bool = False,
+    drop: Sequence[str] = (),
+) -> Values:
+    """Gradient reversal (Ganin et al. 2016): a linear adversary predicts the group, the features work against it.
+
+    `conditional` tells the adversary the true class (equalized odds instead of demographic parity).
+    """
+    return _adversary(data, member, by, drop, heads.REVERSAL, strength, conditional=conditional)
+
+
+@register(head=heads.ADVERSARY)
+def laftr(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = "race",
+    strength: float = 1.0,
+    conditional: bool = True,
+    drop: Sequence[str] = (),
+) -> Values:
+    """LAFTR (Madras et al. 2018): the adversary minimises its own group-normalised objective, the features maximise it.
+
+    Over G groups, 1 - p(group) stands for the binary l1 distance (ours).
+    """
+    return _adversary(data, member, by, drop, heads.LAFTR, strength, conditional=conditional)
+
+
+@register(head=heads.AWARE, needs="train and test")
+def attribute_aware(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = ("race", "gender", "age"),
+    encoding: str = "one_hot",
+    drop: Sequence[str] = (),
+) -> Values:
+    """Attributes through a linear layer, added to the features before the head (Xu et al. 2020).
+
+    encoding='codes' gives the raw numbers 0, 1, 2 of the values, as the first study's code does. At test, images whose
+    attributes are not known are predicted by the mean over groups, weighted by their share of the training set.
+    """
+    choice("encoding", encoding, ("one_hot", "codes"))
+    groups = data.groups(by, drop)
+    columns = columns_of(by)
+    inputs = np.zeros_like(member["objective"].reader.inputs)
+    for g, values in enumerate(groups.names):
+        place = 0
+        for c, (column, value) in enumerate(zip(columns, values, strict=True)):
+            vocabulary = data.vocabulary(column)
+            code = vocabulary.index(value)
+            if encoding == "codes":
+                inputs[g, c] = code
+            else:
+                inputs[g, place + code] = 1
+            place += len(vocabulary)
+    shares = np.zeros_like(member["objective"].reader.shares)
+    shares[: len(groups.sizes)] = groups.sizes / max(groups.sizes.sum(), 1)
+    reader = member["objective"].reader.replace(inputs=inputs, shares=shares)
     return grouped(member, groups, reader=reader)

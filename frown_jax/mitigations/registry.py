@@ -134,6 +134,12 @@ def head_of(text: str) -> str:
     return heads[0].method.head if heads else ""
 
 
+def input_count(text: str, sizes: dict[str, int]) -> int:
+    """Inputs that an attribute-aware mitigation needs: one for each value of its columns; else 1."""
+    calls = [c for c in parse(text) if c.method.head == "aware"]
+    return sum(sizes[c] for c in calls[0].by) if calls else 1
+
+
 def signature(text: str) -> str:
     """What the program of a run depends on; runs that differ in it cannot share one."""
     calls = [c for c in parse(text) if c.method.head]

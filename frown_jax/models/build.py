@@ -23,10 +23,12 @@ def network(config: FrozenConfigDict, classes: int) -> nn.Module:
     name = config.dtype
     if name == "auto":
         name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    own = {} if config.name == "vgg16" else {"stem": config.stem}
     return _NETWORKS[config.name](
         classes=classes,
         width=config.width,
         trainable=config.trainable,
         dtype=jnp.dtype(name),
         lowering=config.conv,
+        **own,
     )

@@ -15,6 +15,7 @@ from frown_jax.models import conv
 from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
 
 TRAINABLE = ("all", "last_block", "head")
+STEMS = ("imagenet", "small")
 
 
 class BasicBlock(nn.Module):
@@ -50,6 +51,7 @@ class ResNet(nn.Module):
         their batch norms on the running statistics.
       dtype: of the computation; parameters, statistics and logits are float32.
       lowering: see models.conv.
+      stem: 'imagenet', or 'small': 3x3 without stride or pooling, as is usual for images of 32 pixels.
     """
 
     stage_sizes: tuple[int, ...]
@@ -58,6 +60,7 @@ class ResNet(nn.Module):
     trainable: str = "all"
     dtype: jnp.dtype = jnp.float32
     lowering: str = "auto"
+    stem: str = "imagenet"
 
     @nn.compact
     def __call__(
@@ -88,9 +91,11 @@ class ResNet(nn.Module):
             return train and part >= first_trained
 
         out: dict[str, jax.Array] = {}
-        x = Conv(self.width, 7, 2, dtype=self.dtype, lowering=self.lowering, name="conv1")(x)
+        size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
+        x = Conv(self.width, size, stride, dtype=self.dtype, lowering=self.lowering, name="conv1")(x)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=live(0), mask=mask))
-        x = conv.max_pool2d(x, 3, 2, 1, self.lowering)
+        if self.stem == "imagenet":
+            x = conv.max_pool2d(x, 3, 2, 1, self.lowering)
         for stage, blocks in enumerate(self.stage_sizes, 1):
             if stage == first_trained:
                 x = jax.lax.stop_gradient(x)
