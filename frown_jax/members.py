@@ -128,6 +128,18 @@ def input_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tup
     return max(registry.input_count(s.config.mitigation, sizes) for s in specs)
 
 
+def check(groups: Sequence[Group], data: TrainingSet) -> None:
+    """Builds every kind of member once, so that a mitigation that does not fit the data is told before any training.
+
+    Raises:
+      MitigationError: naming the mitigation and what is wrong.
+    """
+    for group in groups:
+        sizes = [f(group.specs, len(data.classes), data.vocabularies) for f in (group_count, input_count)]
+        for spec in {s.config.mitigation: s for s in group.specs}.values():
+            build(spec, data, *sizes, data)
+
+
 def build(
     spec: Spec, data: TrainingSet, groups: int = 1, inputs: int = 1, validation: TrainingSet | None = None
 ) -> Member:

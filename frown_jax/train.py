@@ -283,6 +283,7 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     run.write_json("versions.json", versions())
     run.add_time(data_seconds=time.monotonic() - began)
 
+    members.check(groups, TrainingSet.of(data.split("train")))
     splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
     predictions, summaries = [], []
     for index, group in enumerate(_programs(groups, run, data)):

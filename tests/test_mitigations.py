@@ -241,3 +241,46 @@ def test_misspelt_mitigations(text, message):
 def test_mitigations_that_do_not_fit_the_data(text, message):
     with pytest.raises(MitigationError, match=message):
         _build(text)
+
+
+def test_the_worst_cells_of_a_finished_run(tmp_path):
+    rows = []
+    for shift in (0.0, 0.1):
+        for cell, n, value in (("Asian", 50, 0.6), ("African-American", 20, 0.5), ("Caucasian", 90, 0.9)):
+            rows.append(("val", "accuracy", "race", cell, n, value + shift))
+            rows.append(("test", "accuracy", "race", cell, n, 1 - value))
+        rows.append(("val", "accuracy", "race", "Tiny", 3, 0.0))
+    table = pd.DataFrame(rows, columns=["split", "metric", "attribute", "group", "n", "value"])
+    table.to_csv(tmp_path / "results.csv", index=False)
+    text = f"affirmative_action(by='race', cells='worst:{{}}', run={str(tmp_path)!r}, factor=2)"
+    one = _build(text.format(1))
+    np.testing.assert_array_equal(one.example_weights, np.where(DATA.attributes["race"] == 1, 2, 1))
+    two = _build(text.format(2))
+    np.testing.assert_array_equal(two.example_weights, np.where(DATA.attributes["race"] > 0, 2, 1))
+    for bad, message in (("4", "has 3 cells of race with 10"), ("0", "a whole number from 1"), ("x", "a whole number")):
+        with pytest.raises(MitigationError, match=message):
+            _build(text.format(bad))
+    with pytest.raises(MitigationError, match="needs run=, the directory of a finished run"):
+        _build("affirmative_action(cells='worst:1')")
+
+
+def test_inputs_of_attribute_aware_networks():
+    member = _build("attribute_aware(by=('race', 'gender'))")
+    reader = member.objective.reader
+    groups = DATA.groups(("race", "gender"))
+    assert reader.inputs.shape == (9, 6)
+    assert (reader.inputs.sum(1) == 2).all()
+    asian_female = groups.names.index(("Asian", "Female"))
+    np.testing.assert_array_equal(reader.inputs[asian_female], [0, 0, 1, 0, 1, 0])
+    np.testing.assert_allclose(reader.shares, groups.sizes / len(DATA), rtol=1e-5)
+    codes = _build("attribute_aware(by=('race', 'gender'), encoding='codes')").objective.reader.inputs
+    np.testing.assert_array_equal(codes[asian_female], [2, 1, 0, 0, 0, 0])
+
+
+def test_every_method_documents_itself_and_builds_with_its_defaults():
+    extra = {"affirmative_action": "by='race', cells=('Asian',)"}
+    for name, method in registry.METHODS.items():
+        assert method.function.__doc__, name
+        member = _build(f"{name}({extra.get(name, '')})")
+        assert np.isfinite(member.example_weights).all()
+        assert int(member.sampling_size) > 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
+from frown_jax.metrics.plan import SEPARATOR, TINY
 from frown_jax.mitigations.registry import Values, choice, number, register
-from frown_jax.training_set import LABEL, MitigationError, TrainingSet
+from frown_jax.training_set import LABEL, MitigationError, TrainingSet, columns_of
 
 EFFECTIVE_BETA = 0.9999
 
@@ -63,15 +66,19 @@ def affirmative_action(
     by: str | Sequence[str] = ("race", "gender", "age"),
     cells: Sequence[str] = (),
     factor: float = 10.0,
+    run: str = "",
 ) -> Values:
     """The attention factor alpha(race, gender, age) of "Frowning upon Bias": `factor` in the named cells, else 1.
 
     Cells are values joined by ' x ' in the order of `by` ('Asian x Female x 40-69'). The study divides the weighted sum
-    by the number of images, not by their weights: --config.loss.normaliser=count.
+    by the number of images, not by their weights: --config.loss.normaliser=count. cells='worst:K' takes the K cells of
+    lowest validation accuracy, mean over the seeds of the finished `run`, of those with TINY validation images or more.
     """
     number("factor", factor, 0, above=True)
     groups = data.groups(by)
     names = [" x ".join(n) for n in groups.names]
+    if isinstance(cells, str) and cells.startswith("worst:"):
+        cells = worst_cells(run, by, cells.removeprefix("worst:"))
     wanted = (cells,) if isinstance(cells, str) else tuple(cells)
     if not wanted:
         raise MitigationError("cells is empty: name at least one, cells=('Asian x Female x 40-69',)")
@@ -84,3 +91,26 @@ def affirmative_action(
             raise MitigationError(f"the cell {cell!r} matches no training image")
         factors[inside] = factor
     return _times(member, factors)
+
+
+def worst_cells(run: str, by: str | Sequence[str], count: str) -> tuple[str, ...]:
+    """The cells of lowest validation accuracy of a finished run.
+
+    Raises:
+      MitigationError: no such run, no validation results of these attributes, or too few cells.
+    """
+    path = pathlib.Path(run) / "results.csv"
+    if not run or not path.is_file():
+        raise MitigationError(f"cells='worst:{count}' needs run=, the directory of a finished run; {path} is not there")
+    if not count.isdecimal() or int(count) < 1:
+        raise MitigationError(f"cells='worst:{count}': a whole number from 1 after the colon")
+    table = pd.read_csv(path, keep_default_na=False, na_values={"value": [""]})
+    name = SEPARATOR.join(columns_of(by))
+    of_cells = (table["split"] == "val") & (table["metric"] == "accuracy") & (table["attribute"] == name)
+    part = table[of_cells & (table["n"] >= TINY)]
+    means = part.groupby("group", sort=False)["value"].mean().sort_values(kind="stable")
+    if len(means) < int(count):
+        raise MitigationError(
+            f"cells='worst:{count}': {path} has {len(means)} cells of {name} with {TINY} validation images or more"
+        )
+    return tuple(str(c) for c in means.index[: int(count)])
