@@ -48,6 +48,9 @@ METHODS = {
     "DANN": f"dann({BY})",
     "class-conditional DANN": f"dann({BY}, conditional=True)",
     "LAFTR": f"laftr({BY})",
+    "disentangled": "disentangled(by=('race', 'gender', 'age'))",
+    "mixup": "mixup()",
+    "LISA": f"lisa({BY})",
     "attribute-aware": f"attribute_aware({BY})",
 }
 

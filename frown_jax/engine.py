@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import struct, traverse_util
 
-from frown_jax import augment, heads, losses, objective, sampling
+from frown_jax import augment, heads, losses, mixing, objective, sampling
 from frown_jax.members import Member
 from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.packing import Packing
@@ -63,6 +63,7 @@ class Static:
     classes: int
     groups: int = 1
     inputs: int = 1
+    adversaries: int = 1
     head: str = ""  # see mitigations.registry.Method
 
 
@@ -125,7 +126,7 @@ class Engine:
         shape = jax.eval_shape(lambda: self.static.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
         wide = shape[1]["features"].shape[-1]
         s = self.static
-        params |= heads.initial(jax.random.fold_in(key, 1), s.head, wide, s.classes, s.groups, s.inputs)
+        params |= heads.initial(jax.random.fold_in(key, 1), s.head, wide, s.classes, s.groups, s.inputs, s.adversaries)
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
         return State(
             params=params,
@@ -144,8 +145,8 @@ class Engine:
             reader=jax.tree.map(jnp.asarray, member.objective.reader),
         )
 
-    def _loss(self, params: Tree, state: State, member: Member, x: jax.Array, rows: jax.Array, y, valid, key):
-        stats = state.batch_stats
+    def _loss(self, params: Tree, state: State, member: Member, batch: mixing.Mixed, rows: jax.Array, y, valid, key):
+        stats, x = state.batch_stats, batch.x
         (logits, out), updated = self.static.model.apply(
             {"params": params, "batch_stats": stats},
             x,
@@ -160,7 +161,8 @@ class Engine:
         if self.static.head == heads.AWARE:
             told = o.reader.inputs[groups] * (groups >= 0)[:, None]
             logits = heads.aware_logits(params, logits, told)
-        per_example = objective.example_losses(logits, y, groups, o, classes)
+        own, other = (objective.example_losses(logits, t, groups, o, classes) for t in (y, y[batch.partner]))
+        per_example = batch.share * own + (1 - batch.share) * other
         weights = member.class_weights[y] * member.example_weights[rows]
         loss, group_weights = objective.pooled(
             per_example, weights, valid, member.normaliser, membership, state.group_weights, o
@@ -168,7 +170,8 @@ class Engine:
         logits = objective.class_logits(logits, groups, o.reader, classes)
         loss = loss + objective.penalty(jax.nn.softmax(logits), out["features"], y, membership, valid, o)
         if self.static.head == heads.ADVERSARY:
-            loss = loss + heads.adversary_loss(params, out["features"], y, membership, valid, o.adversary)
+            columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.groups)
+            loss = loss + heads.adversary_loss(params, out["features"], y, columns, valid, o.adversary)
         correct = ((logits.argmax(-1) == y) & valid).sum()
         stats = updated.get("batch_stats", {})
         return loss, (stats, group_weights, jnp.where(valid, per_example, 0).sum(), correct)
@@ -176,7 +179,7 @@ class Engine:
     def _trained(self, updates: Tree) -> Tree:
         flat = traverse_util.flatten_dict(updates)
         ours = (heads.ADVERSARY, heads.AWARE)
-        kept = {k: v if k[0] in ours or self.static.model.is_trained(k) else 0 * v for k, v in flat.items()}
+        kept = {k: v if k[0] in ours or self.static.model.is_trained(k) else jnp.zeros_like(v) for k, v in flat.items()}
         return traverse_util.unflatten_dict(kept)
 
     def _step(self, state: State, sums: Sums, member: Member, rows: jax.Array, images, labels, epoch, step):
@@ -186,9 +189,10 @@ class Engine:
         augment_key, dropout_key = jax.random.split(key)
         x = augment.batch(images, rows, member.augmentation, augment_key, self.static.image_size)
         y = labels[rows]
+        mixed = mixing.mix(jax.random.fold_in(key, 2), x, y, member.groups[rows], valid, member.mixing)
         grad_of = jax.value_and_grad(self._loss, has_aux=True)
         (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(
-            state.params, state, member, x, rows, y, valid, dropout_key
+            state.params, state, member, mixed, rows, y, valid, dropout_key
         )
         # A sum is not finite if an entry is not; its square root and squares would cost a copy of the gradient.
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.sum(grads))

@@ -45,6 +45,7 @@ def make_engine(
         classes=classes,
         groups=groups,
         inputs=inputs,
+        adversaries=registry.adversary_count(config.mitigation),
         head=head,
     )
     over = tuple(devices if devices is not None else jax.local_devices())

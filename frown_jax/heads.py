@@ -26,22 +26,24 @@ class Adversary(struct.PyTreeNode):
     conditional: Array  # 1: it knows the true class
 
 
-def initial(key: jax.Array, kind: str, features: int, classes: int, groups: int, inputs: int) -> Tree:
+def initial(
+    key: jax.Array, kind: str, features: int, classes: int, groups: int, inputs: int, adversaries: int = 1
+) -> Tree:
     """Parameters beside the network's: {} or {kind: {...}}, uniform in 1 / sqrt(inputs) as torch's Linear.
 
     Args:
       key: PRNG key.
-      kind: ADVERSARY: K x G outputs on F features; AWARE: F outputs on D inputs; anything else: none.
-      features, classes, groups, inputs: F, K, G, D.
+      kind: ADVERSARY: A adversaries of K x G outputs on F features; AWARE: F outputs on D inputs; else: none.
+      features, classes, groups, inputs, adversaries: F, K, G, D, A.
     """
-    shapes = {ADVERSARY: (features, classes * groups), AWARE: (inputs, features)}
+    shapes = {ADVERSARY: (adversaries, features, classes * groups), AWARE: (inputs, features)}
     if kind not in shapes:
         return {}
-    size, outputs = shapes[kind]
-    bound = size**-0.5
+    shape = shapes[kind]
+    bound = shape[-2] ** -0.5
     keys = jax.random.split(key)
-    kernel = jax.random.uniform(keys[0], (size, outputs), minval=-bound, maxval=bound)
-    bias = jax.random.uniform(keys[1], (outputs,), minval=-bound, maxval=bound)
+    kernel = jax.random.uniform(keys[0], shape, minval=-bound, maxval=bound)
+    bias = jax.random.uniform(keys[1], (*shape[:-2], shape[-1]), minval=-bound, maxval=bound)
     return {kind: {"kernel": kernel, "bias": bias}}
 
 
@@ -82,6 +84,22 @@ def adversary_loss(
     params: Tree,
     features: jax.Array,
     labels: jax.Array,
+    memberships: jax.Array,
+    valid: jax.Array,
+    a: Adversary,
+) -> jax.Array:
+    """Sum over adversaries of `_one_adversary`; memberships are one-hot [A, B, G], one division for each."""
+
+    def one(p: Tree, membership: jax.Array) -> jax.Array:
+        return _one_adversary(p, features, labels, membership, valid, a)
+
+    return jax.vmap(one)(params[ADVERSARY], memberships).sum()
+
+
+def _one_adversary(
+    adversary: Tree,
+    features: jax.Array,
+    labels: jax.Array,
     membership: jax.Array,
     valid: jax.Array,
     a: Adversary,
@@ -92,7 +110,7 @@ def adversary_loss(
     with the adversary held constant.
 
     Args:
-      params: of the member.
+      adversary: its parameters.
       features: [B, F].
       labels: int [B].
       membership: one-hot [B, G].
@@ -120,14 +138,14 @@ def adversary_loss(
     def wrong(q: jax.Array) -> jax.Array:
         """LAFTR's: over cells of group and class."""
         miss = 1 - jnp.exp((q * membership).sum(-1))
-        classes = params[ADVERSARY]["kernel"].shape[-1] // groups
+        classes = adversary["kernel"].shape[-1] // groups
         cells = (jax.nn.one_hot(labels, classes)[:, :, None] * membership[:, None]).reshape(len(q), -1) * known[:, None]
         size = cells.sum(0)
         each = (cells * miss[:, None]).sum(0) / jnp.maximum(size, 1)
         return each.sum() / jnp.maximum((size > 0).sum(), 1)
 
-    trained = log_p(params[ADVERSARY], jax.lax.stop_gradient(features))
-    felt = log_p(jax.lax.stop_gradient(params[ADVERSARY]), features)
+    trained = log_p(adversary, jax.lax.stop_gradient(features))
+    felt = log_p(jax.lax.stop_gradient(adversary), features)
     cross = mean(-(trained * membership).sum(-1))
     confusion = cross + a.strength * mean(-felt.mean(-1))
     reversal = cross - a.strength * mean(-(felt * membership).sum(-1))

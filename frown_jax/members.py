@@ -17,10 +17,11 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from frown_jax import objective
+from frown_jax import mixing, objective
 from frown_jax.augment import Augmentation
 from frown_jax.losses import PER_COUNT, PER_WEIGHT
 from frown_jax.mitigations import registry
+from frown_jax.mixing import Mixing
 from frown_jax.objective import Objective
 from frown_jax.sampling import Redraw, still
 from frown_jax.training_set import LABEL, TrainingSet
@@ -60,6 +61,8 @@ class Member(struct.PyTreeNode):
     augmentation: Augmentation
     groups: Array  # int32 [N], the group of each training image that the objective looks at; -1 none
     objective: Objective
+    adversary_groups: Array  # int32 [A, N], what each adversary tells apart
+    mixing: Mixing
     validation_groups: Array  # int32 [V], for heads that look at them
 
 
@@ -178,6 +181,8 @@ def build(
         "augmentation": Augmentation(**{k: f(v) for k, v in c.augment.items()}),
         "groups": np.full(count, -1, i),
         "objective": objective.plain(classes, groups, inputs),
+        "adversary_groups": np.full((registry.adversary_count(c.mitigation), count), -1, i),
+        "mixing": mixing.nothing(),
         "validation_groups": np.zeros(0, i),
     }
     if validation is not None:

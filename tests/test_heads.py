@@ -32,7 +32,7 @@ def _adversary(kind, strength=0.7, conditional=0.0):
 
 
 def _log_p(params, features, labels, conditional):
-    p = params[heads.ADVERSARY]
+    p = jax.tree.map(lambda x: x[0], params[heads.ADVERSARY])
     out = (features @ p["kernel"] + p["bias"]).reshape(B, K, G)
     return np.log(_softmax(out[np.arange(B), labels if conditional else 0]))
 
@@ -56,7 +56,7 @@ def test_adversaries_against_numpy(conditional):
     }
     for kind, value in expected.items():
         a = _adversary(kind, conditional=conditional)
-        found = heads.adversary_loss(params, features, labels, membership, valid, a)
+        found = heads.adversary_loss(params, features, labels, membership[None], valid, a)
         assert float(found) == pytest.approx(value, rel=1e-4, abs=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_each_side_sees_its_own_objective(kind):
 
     def total(params, features, strength):
         a = _adversary(kind, strength)
-        return heads.adversary_loss(params, features, labels, membership, valid, a)
+        return heads.adversary_loss(params, features, labels, membership[None], valid, a)
 
     grad = jax.grad(total, (0, 1))
     own, none = grad(params, jnp.asarray(features), 0.0)
@@ -95,7 +95,7 @@ def test_a_batch_without_known_groups_adds_nothing():
     for kind in range(4):
         value, g = jax.value_and_grad(
             lambda x, kind=kind: heads.adversary_loss(
-                _params(), x, labels, np.zeros_like(membership), valid, _adversary(kind)
+                _params(), x, labels, np.zeros_like(membership)[None], valid, _adversary(kind)
             )
         )(jnp.asarray(features))
         assert float(value) == 0
@@ -128,3 +128,18 @@ def test_attribute_aware_is_a_linear_layer_before_the_head():
 def test_nothing_beside_a_plain_network():
     assert heads.initial(jax.random.key(0), "", F, K, G, D) == {}
     assert heads.initial(jax.random.key(0), "domain", F, K, G, D) == {}
+
+
+def test_several_adversaries_add_up():
+    features, labels, _, membership, valid = _batch()
+    params = jax.tree.map(np.asarray, heads.initial(jax.random.key(0), heads.ADVERSARY, F, K, G, D, adversaries=2))
+    a = _adversary(heads.CONFUSION)
+    both = np.stack([membership, np.roll(membership, 1, 1)])
+    alone = [
+        heads.adversary_loss(
+            jax.tree.map(lambda x, i=i: x[i : i + 1], params), features, labels, both[i : i + 1], valid, a
+        )
+        for i in range(2)
+    ]
+    found = heads.adversary_loss(params, features, labels, both, valid, a)
+    assert float(found) == pytest.approx(float(sum(alone)), rel=1e-5)

@@ -1,5 +1,5 @@
 """Mitigations: each a function that edits a member's values. Importing the families registers them."""
 
-from frown_jax.mitigations import groups, pixels, robust, sampling, shapes, weighting
+from frown_jax.mitigations import groups, mixed, pixels, robust, sampling, shapes, weighting
 
-__all__ = ["groups", "pixels", "robust", "sampling", "shapes", "weighting"]
+__all__ = ["groups", "mixed", "pixels", "robust", "sampling", "shapes", "weighting"]

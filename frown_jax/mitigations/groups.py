@@ -12,7 +12,7 @@ import numpy as np
 from frown_jax import heads, objective
 from frown_jax.mitigations.registry import Values, choice, number, register
 from frown_jax.mitigations.robust import grouped
-from frown_jax.training_set import Groups, TrainingSet, columns_of
+from frown_jax.training_set import Groups, MitigationError, TrainingSet, columns_of
 
 
 def _group_sizes(groups: Groups, data: TrainingSet) -> np.ndarray:
@@ -77,7 +77,8 @@ def _adversary(
     adversary = heads.Adversary(
         np.int32(kind), np.float32(number("strength", strength, 0)), np.float32(more.get("conditional", False))
     )
-    return grouped(member, data.groups(by, drop), adversary=adversary)
+    groups = data.groups(by, drop)
+    return grouped(member, groups, adversary=adversary) | {"adversary_groups": groups.codes[None]}
 
 
 @register(head=heads.ADVERSARY)
@@ -94,6 +95,30 @@ def uniform_confusion(
     epochs instead.
     """
     return _adversary(data, member, by, drop, heads.CONFUSION, strength)
+
+
+@register(head=heads.ADVERSARY, each_column=True)
+def disentangled(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = ("race", "gender", "age"),
+    strength: float = 1.0,
+    drop: Sequence[str] = (),
+) -> Values:
+    """A classifier for each attribute on the features, and features that leave all of them uniform (Xu et al. 2020).
+
+    L = L_expression + sum_a L_a + strength sum_a L_confusion,a, each L_a training its own classifier only. The paper's
+    body could not be read: losses and weight are those of a re-implementation that names it (FairDisCo, alpha = 1).
+    """
+    adversary = heads.Adversary(np.int32(heads.CONFUSION), np.float32(number("strength", strength, 0)), np.float32(0))
+    columns = columns_of(by)
+    values = {v for c in columns for v in data.vocabulary(c)}
+    for value in drop:
+        if value not in values:
+            raise MitigationError(f"drop names {value!r}, which none of {', '.join(columns)} has")
+    codes = [data.groups(c, [v for v in drop if v in data.vocabulary(c)]).codes for c in columns]
+    objective = member["objective"].replace(adversary=adversary)
+    return member | {"objective": objective, "adversary_groups": np.stack(codes)}
 
 
 @register(head=heads.ADVERSARY)

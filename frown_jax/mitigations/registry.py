@@ -34,12 +34,14 @@ class Method:
       function: (TrainingSet, member values, **hyperparameters) -> member values.
       head: what the network needs besides its own head: '' (nothing), 'domain' (a head for each group).
       needs: where attributes are needed: 'none', 'train', 'train and test'.
+      each_column: whether the columns of `by` are groups of their own, in place of their combinations.
     """
 
     name: str
     function: Function
     head: str
     needs: str
+    each_column: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -51,16 +53,11 @@ class Method:
 METHODS: dict[str, Method] = {}
 
 
-def register(head: str = "", needs: str = "train") -> Callable[[Function], Function]:
-    """Makes a function a mitigation under its own name.
-
-    Args:
-      head: see Method.
-      needs: see Method.
-    """
+def register(head: str = "", needs: str = "train", each_column: bool = False) -> Callable[[Function], Function]:
+    """Makes a function a mitigation under its own name; the arguments are Method's."""
 
     def add(function: Function) -> Function:
-        METHODS[function.__name__] = Method(function.__name__, function, head, needs)
+        METHODS[function.__name__] = Method(function.__name__, function, head, needs, each_column)
         return function
 
     return add
@@ -140,6 +137,11 @@ def input_count(text: str, sizes: dict[str, int]) -> int:
     return sum(sizes[c] for c in calls[0].by) if calls else 1
 
 
+def adversary_count(text: str) -> int:
+    """How many adversaries a mitigation has, at least 1."""
+    return max([len(c.by) for c in parse(text) if c.method.each_column], default=1)
+
+
 def signature(text: str) -> str:
     """What the program of a run depends on; runs that differ in it cannot share one."""
     calls = [c for c in parse(text) if c.method.head]
@@ -163,7 +165,8 @@ def group_count(text: str, sizes: dict[str, int]) -> int:
                 raise MitigationError(
                     f"{call.method.name}: there is no column {column!r} to group by: one of {', '.join(sizes)}"
                 )
-        most = max(most, int(np.prod([sizes[c] for c in call.by])) if call.by else 1)
+        together = max if call.method.each_column else np.prod
+        most = max(most, int(together([sizes[c] for c in call.by])) if call.by else 1)
     return most
 
 

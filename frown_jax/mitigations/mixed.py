@@ -1,0 +1,41 @@
+"""Mixed training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from frown_jax.mitigations.registry import Values, number, register
+from frown_jax.mitigations.robust import grouped
+from frown_jax.mixing import Mixing
+from frown_jax.training_set import TrainingSet
+
+
+@register(needs="none")
+def mixup(data: TrainingSet, member: Values, alpha: float = 0.2) -> Values:
+    """Convex combinations of two images of a batch and of their losses (Zhang et al. 2018); alpha .1 to .4 there."""
+    alpha = np.float32(number("alpha", alpha, 0, above=True))
+    return member | {"mixing": Mixing(alpha, np.float32(0), np.float32(0))}
+
+
+@register()
+def lisa(
+    data: TrainingSet,
+    member: Values,
+    by: str | Sequence[str] = "race",
+    alpha: float = 2.0,
+    same_label: float = 0.5,
+    drop: Sequence[str] = (),
+) -> Values:
+    """LISA (Yao et al. 2022): partners of one class and different groups, or of one group and different classes.
+
+    `same_label` is the probability of the first kind, drawn for every batch. An image for which the batch has no such
+    partner stays as it is.
+    """
+    mixing = Mixing(
+        np.float32(number("alpha", alpha, 0, above=True)),
+        np.float32(1),
+        np.float32(number("same_label", same_label, 0, 1)),
+    )
+    return grouped(member, data.groups(by, drop)) | {"mixing": mixing}
