@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_collections
 from ml_collections import ConfigDict
 
+from frown_jax.heads import AWARE
 from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
 from frown_jax.mitigations import registry
 from frown_jax.models.conv import LOWERINGS
@@ -213,16 +214,18 @@ def _is_count(text: str) -> bool:
     return text.isdecimal() and int(text) > 0
 
 
-def check_mitigation(text: str) -> None:
-    """Refuses a mitigation that is unknown or misspelt.
+def check_mitigation(text: str, network: str) -> None:
+    """Refuses a mitigation that is unknown or misspelt, or that the network has no place for.
 
     Raises:
       ConfigError: naming the field and what there is.
     """
     try:
-        registry.head_of(text)
+        head = registry.head_of(text)
     except registry.MitigationError as e:
         raise ConfigError(f"--config.mitigation: {e}") from None
+    if head == AWARE and network not in ("resnet18", "resnet10"):
+        raise ConfigError(f"--config.mitigation: attribute_aware needs a ResNet, and model.name is {network}")
 
 
 def validate(config: ConfigDict) -> None:
@@ -232,7 +235,7 @@ def validate(config: ConfigDict) -> None:
       ConfigError: with one line that says what is wrong and what would do.
     """
     inf = float("inf")
-    check_mitigation(config.mitigation)
+    check_mitigation(config.mitigation, config.model.name)
     _one_of(config, "fidelity", FIDELITIES)
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))

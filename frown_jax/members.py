@@ -131,16 +131,16 @@ def input_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tup
     return max(registry.input_count(s.config.mitigation, sizes) for s in specs)
 
 
-def check(groups: Sequence[Group], data: TrainingSet) -> None:
+def check(programs: Sequence[Group], data: TrainingSet) -> None:
     """Builds every kind of member once, so that a mitigation that does not fit the data is told before any training.
 
     Raises:
       MitigationError: naming the mitigation and what is wrong.
     """
-    for group in groups:
-        sizes = [f(group.specs, len(data.classes), data.vocabularies) for f in (group_count, input_count)]
+    for group in programs:
+        groups, inputs = (f(group.specs, len(data.classes), data.vocabularies) for f in (group_count, input_count))
         for spec in {s.config.mitigation: s for s in group.specs}.values():
-            build(spec, data, *sizes, data)
+            build(spec, data, groups, inputs, data)
 
 
 def build(

@@ -87,7 +87,8 @@ class TrainingSet:
           MitigationError: no such column, or a dropped value that no column has.
         """
         columns = columns_of(by)
-        codes, names = np.zeros(len(self), np.int32), ((),)
+        codes = np.zeros(len(self), np.int32)
+        names: tuple[tuple[str, ...], ...] = ((),)
         for column in columns:
             vocabulary = self.vocabulary(column)
             own = self.labels if column == LABEL else self.attributes[column]

@@ -37,6 +37,18 @@ BAD = [
     (("--config=configs/baseline.py:rafbd",), r"config argument 'rafbd' is unknown; there are faces, full, rafdb"),
     (("--config=configs/baseline.py:fidelity=honest",), r"one of sound, paper, repo"),
     (("--config=configs/nothing.py",), r"no such file"),
+    (
+        ("--config=configs/baseline.py", "--config.mitigation=equalize()"),
+        r"mitigation: there is no mitigation 'equalize'",
+    ),
+    (
+        ("--config=configs/baseline.py", "--config.mitigation=focal(beta=1)"),
+        r"focal has no setting 'beta': it has gamma",
+    ),
+    (
+        ("--config=configs/baseline.py:runlocal", "--config.mitigation=equalise(by='skin')"),
+        r"equalise: there is no column 'skin' to group by: one of emotion, race, gender, age",
+    ),
     ((), r"--config is missing"),
     (("--config=configs/baseline.py", "--workdri=x"), r"workdri"),
     (("--config=configs/baseline.py:runlocal", "--workdir=/proc/run"), r"cannot be written"),

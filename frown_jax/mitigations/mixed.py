@@ -15,8 +15,8 @@ from frown_jax.training_set import TrainingSet
 @register(needs="none")
 def mixup(data: TrainingSet, member: Values, alpha: float = 0.2) -> Values:
     """Convex combinations of two images of a batch and of their losses (Zhang et al. 2018); alpha .1 to .4 there."""
-    alpha = np.float32(number("alpha", alpha, 0, above=True))
-    return member | {"mixing": Mixing(alpha, np.float32(0), np.float32(0))}
+    number("alpha", alpha, 0, above=True)
+    return member | {"mixing": Mixing(np.float32(alpha), np.float32(0), np.float32(0))}
 
 
 @register()

@@ -44,8 +44,8 @@ def group_dro(
     size = np.maximum(groups.sizes, 1)
     extra = np.zeros(len(member["objective"].dro_adjustment), np.float32)
     extra[: len(size)] = number("adjustment", adjustment, 0) / np.sqrt(size)
-    rate = np.float32(number("rate", rate, 0, above=True))
-    return grouped(member, groups, dro_rate=rate, dro_adjustment=extra)
+    number("rate", rate, 0, above=True)
+    return grouped(member, groups, dro_rate=np.float32(rate), dro_adjustment=extra)
 
 
 @register(needs="none")

@@ -34,8 +34,8 @@ def ldam(data: TrainingSet, member: Values, margin: float = 0.5, scale: float = 
     number("margin", margin, 0)
     n = np.maximum(_counts(data), 1)
     margins = margin * (n.min() / n) ** 0.25
-    scale = np.float32(number("scale", scale, 0, above=True))
-    return _objective(member, margins=margins.astype(np.float32), scale=scale)
+    number("scale", scale, 0, above=True)
+    return _objective(member, margins=margins.astype(np.float32), scale=np.float32(scale))
 
 
 @register(needs="none")

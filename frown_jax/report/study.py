@@ -199,7 +199,7 @@ The smallest true gain in accuracy that an exact McNemar test at 5 % finds 4 tim
 {models}
 
 The best F by race and by age is {_best(table, "F_race")}'s and {_best(table, "F_age")}'s, and the lowest accuracy
-{table["accuracy"].min():.3f}, that of {table.loc[table["accuracy"].idxmin(), "model"]!s}: F rewards levelling down,
+{table["accuracy"].min():.3f}, that of {table["model"].iloc[int(table["accuracy"].argmin())]}: F rewards levelling down,
 and is never read here without the worst group's accuracy. All accuracies are whole numbers of {n:,} images to the
 digits printed, which the command checks. One run each: nothing here says what another seed would give;
 [statistics.md](statistics.md) shows how often two runs of one method differ "significantly".
@@ -211,7 +211,7 @@ def _or_none(x: float) -> str:
 
 
 def _best(table: pd.DataFrame, column: str) -> str:
-    return str(table.loc[table[column].idxmax(), "model"])
+    return str(table["model"].iloc[int(table[column].argmax())])
 
 
 def _main(_: list[str]) -> None:
