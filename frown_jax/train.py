@@ -286,6 +286,8 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     members.check(groups, TrainingSet.of(data.split("train")))
     splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
     predictions, summaries = [], []
+    count = sum(len(g.specs) for g in groups)
+    logging.info("%d members share %d program%s", count, len(groups), "s" * (len(groups) > 1))
     for index, group in enumerate(_programs(groups, run, data)):
         trainer = GroupTrainer(index, group, run, data)
         state = trainer.train()
