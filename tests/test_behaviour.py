@@ -5,6 +5,9 @@ class 19 times in 20. Validation and test are balanced. A third class, of crosse
 own, for what is about rare classes.
 """
 
+import pathlib
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,11 +186,21 @@ def test_what_makes_class_and_colour_independent_closes_gaps(trained, method):
         assert _value(results, method, metric, "colour") < _value(results, "ERM", metric, "colour") - 0.05
 
 
-@pytest.mark.parametrize("method", ["domain independent", "domain discriminative"])
-def test_heads_of_groups_close_gaps(trained, method):
+def test_a_joint_head_closes_gaps(trained):
+    # Independent heads do not here: forty images of the rarer cells do not train a head. On CIFAR-10S they do
+    # (docs/reproductions.md).
     results, _ = trained
     for metric in (EOD, DP):
-        assert _value(results, method, metric, "colour") < _value(results, "ERM", metric, "colour") - 0.05
+        gap = _value(results, "ERM", metric, "colour")
+        assert _value(results, "domain discriminative", metric, "colour") < gap - 0.05
+
+
+@pytest.mark.parametrize("method", ["confusion", "DANN", "conditional DANN", "LAFTR"])
+def test_adversaries_pay_without_hiding_the_colour(trained, method):
+    # What they do here, not what they claim: a fresh probe still reads the colour, and accuracy falls.
+    results, probes = trained
+    assert probes[method].mean() > 0.9
+    assert _value(results, method, "accuracy") < _value(results, "ERM", "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -209,3 +222,26 @@ def test_logit_adjustment_raises_the_rare_class(trained):
     results, _ = trained
     rare = _value(results, "ERM", "recall", target="crossed")
     assert _value(results, "logit adjustment", "recall", target="crossed") > rare + 0.05
+
+
+def _report() -> None:
+    """The table of docs/methods.md: python -m tests.test_behaviour (seeds 0 and 1)."""
+    with tempfile.TemporaryDirectory() as folder:
+        results, probes = train(pathlib.Path(folder), METHODS, SEEDS[:2])
+    results = results[results["group"] == ""]
+    columns = {
+        "accuracy": ("accuracy", "", ""),
+        "worst cell": ("worst_group_recall", "colour", ""),
+        "EOD": (EOD, "colour", ""),
+        "DP": (DP, "colour", ""),
+        "rare class": ("recall", "", "crossed"),
+    }
+    rows = {}
+    for method in METHODS:
+        own = results[results["method"] == method].set_index(["metric", "attribute", "target"])["value"]
+        rows[method] = {name: own.loc[key].mean() for name, key in columns.items()} | {"probe": probes[method].mean()}
+    print(pd.DataFrame(rows).T.to_string(float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    _report()

@@ -203,7 +203,8 @@ def test_mitigations_add_up_and_share_programs_where_they_are_data():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("equalize(by='race')", r"there is no mitigation 'equalize' \(did you mean 'equalise'\?\)"),
+        ("equalize(by='race')", r"there is no mitigation 'equalize'; did you mean 'equalise'\?"),
+        ("xyz()", "there is no mitigation 'xyz': one of affirmative_action, attribute_aware"),
         ("equalise(on='race')", "equalise has no setting 'on': it has by, how, redraw, drop, seed"),
         ("equalise('race')", "is no mitigation: write name"),
         ("equalise(by=", "is no mitigation: write name"),

@@ -105,8 +105,9 @@ def _call(node: ast.expr, text: str) -> Call:
     name = name_node.id
     if name not in METHODS:
         close = difflib.get_close_matches(name, METHODS, 1)
-        guess = f" (did you mean {close[0]!r}?)" if close else ""
-        raise MitigationError(f"there is no mitigation {name!r}{guess}: one of {', '.join(sorted(METHODS))}")
+        if close:
+            raise MitigationError(f"there is no mitigation {name!r}; did you mean {close[0]!r}?")
+        raise MitigationError(f"there is no mitigation {name!r}: one of {', '.join(sorted(METHODS))}")
     method, arguments = METHODS[name], {}
     for keyword in node.keywords if isinstance(node, ast.Call) else ():
         if keyword.arg not in method.parameters:
