@@ -18,7 +18,7 @@ import optax
 from flax import struct, traverse_util
 
 from frown_jax import augment, heads, losses, mixing, objective, sampling
-from frown_jax.members import Member
+from frown_jax.members import Member, Terms
 from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.packing import Packing
 
@@ -65,6 +65,7 @@ class Static:
     inputs: int = 1
     adversaries: int = 1
     head: str = ""  # see mitigations.registry.Method
+    terms: Terms = dataclasses.field(default_factory=Terms)
 
 
 def _rate_factor(member: Member, state_scale: jax.Array, epoch: jax.Array, step: jax.Array, batch: int) -> jax.Array:
@@ -161,14 +162,18 @@ class Engine:
         if self.static.head == heads.AWARE:
             told = o.reader.inputs[groups] * (groups >= 0)[:, None]
             logits = heads.aware_logits(params, logits, told)
-        own, other = (objective.example_losses(logits, t, groups, o, classes) for t in (y, y[batch.partner]))
-        per_example = batch.share * own + (1 - batch.share) * other
+        per_example = objective.example_losses(logits, y, groups, o, classes)
+        if self.static.terms.mixing:
+            other = objective.example_losses(logits, y[batch.partner], groups, o, classes)
+            per_example = batch.share * per_example + (1 - batch.share) * other
         weights = member.class_weights[y] * member.example_weights[rows]
         loss, group_weights = objective.pooled(
             per_example, weights, valid, member.normaliser, membership, state.group_weights, o
         )
         logits = objective.class_logits(logits, groups, o.reader, classes)
-        loss = loss + objective.penalty(jax.nn.softmax(logits), out["features"], y, membership, valid, o)
+        if self.static.terms.penalties:
+            p, chosen = jax.nn.softmax(logits), self.static.terms.penalties
+            loss = loss + objective.penalty(p, out["features"], y, membership, valid, o, chosen)
         if self.static.head == heads.ADVERSARY:
             columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.groups)
             loss = loss + heads.adversary_loss(params, out["features"], y, columns, valid, o.adversary)
@@ -189,7 +194,9 @@ class Engine:
         augment_key, dropout_key = jax.random.split(key)
         x = augment.batch(images, rows, member.augmentation, augment_key, self.static.image_size)
         y = labels[rows]
-        mixed = mixing.mix(jax.random.fold_in(key, 2), x, y, member.groups[rows], valid, member.mixing)
+        mixed = mixing.Mixed(x, jnp.arange(batch), jnp.ones(()))
+        if self.static.terms.mixing:
+            mixed = mixing.mix(jax.random.fold_in(key, 2), x, y, member.groups[rows], valid, member.mixing)
         grad_of = jax.value_and_grad(self._loss, has_aux=True)
         (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(
             state.params, state, member, mixed, rows, y, valid, dropout_key

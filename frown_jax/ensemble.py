@@ -30,6 +30,7 @@ def make_engine(
     steps_per_epoch: int = 1,
     steps_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    terms: members.Terms | None = None,
 ) -> Engine:
     """The compiled functions of a group with this config, over all local devices unless told otherwise.
 
@@ -47,6 +48,7 @@ def make_engine(
         inputs=inputs,
         adversaries=registry.adversary_count(config.mitigation),
         head=head,
+        terms=terms or members.Terms(),
     )
     over = tuple(devices if devices is not None else jax.local_devices())
     return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)

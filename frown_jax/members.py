@@ -38,6 +38,19 @@ TRACED_SECTIONS = ("optimiser", "schedule", "stopping", "loss", "augment")
 Array = Any  # jax.Array or np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What a program computes only because one of its members asks for it.
+
+    Attributes:
+      penalties: positions in penalties.PENALTIES.
+      mixing: whether batches are mixed.
+    """
+
+    penalties: tuple[int, ...] = ()
+    mixing: bool = False
+
+
 class Member(struct.PyTreeNode):
     """Traced values of one run; stacked along a leading axis for many. Scalars unless said otherwise."""
 
@@ -204,6 +217,12 @@ def stack(members: Sequence[Member]) -> Member:
         redraw = r.replace(start=longer(r.start), size=longer(r.size), rank=longer(r.rank), short=longer(r.short))
         padded.append(m.replace(sampling=longer(m.sampling), redraw=redraw))
     return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *padded)
+
+
+def terms(group: Member) -> Terms:
+    """The terms of a stacked group."""
+    used = (np.asarray(group.objective.penalties) != 0).any(0)
+    return Terms(tuple(np.flatnonzero(used).tolist()), bool((np.asarray(group.mixing.alpha) > 0).any()))
 
 
 def points_of(sweep: Callable[[Callable[..., None]], None] | None) -> list[dict[str, object]]:

@@ -5,6 +5,7 @@ Everything is data of the member, so members with different objectives share one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -188,11 +189,22 @@ def pooled(
 
 
 def penalty(
-    p: jax.Array, features: jax.Array, labels: jax.Array, membership: jax.Array, valid: jax.Array, o: Objective
+    p: jax.Array,
+    features: jax.Array,
+    labels: jax.Array,
+    membership: jax.Array,
+    valid: jax.Array,
+    o: Objective,
+    chosen: Sequence[int] = tuple(range(len(PENALTIES))),
 ) -> jax.Array:
-    """Sum of coefficients times penalties; those of coefficient 0 are not computed where members run alone."""
+    """Sum of coefficients times penalties; those of coefficient 0 are not computed where members run alone.
+
+    `chosen` are the positions of those that any member of the program has: the others are not compiled.
+    """
     total = jnp.zeros(())
     for i, f in enumerate(PENALTIES.values()):
+        if i not in chosen:
+            continue
         value = jax.lax.cond(
             o.penalties[i] != 0,
             lambda f=f: f(p, features, labels, membership, valid).astype(jnp.float32),

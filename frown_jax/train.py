@@ -64,7 +64,15 @@ class GroupTrainer:
         self._group = members.stack([members.build(s, sets[0], groups, inputs, sets[1]) for s in group.specs])
         steps = engine.steps_per_epoch(self._group, self._config.batch_size)
         self._calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
-        self._engine = make_engine(self._config, len(data.classes), groups, inputs, steps, -(-steps // self._calls))
+        self._engine = make_engine(
+            self._config,
+            len(data.classes),
+            groups,
+            inputs,
+            steps,
+            -(-steps // self._calls),
+            terms=members.terms(self._group),
+        )
         put = self._engine.packing.everywhere
         self._train_set = put((jnp.asarray(train.images), jnp.asarray(train.labels)))
         self._val_set = put((jnp.asarray(val.images), jnp.asarray(val.labels)))
