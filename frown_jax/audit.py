@@ -28,6 +28,7 @@ from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes, OutcomesError
 from frown_jax.metrics.plan import SCORED
+from frown_jax.metrics.resample import draws_subjects
 from frown_jax.report import files
 from frown_jax.rundir import RunDir
 
@@ -141,7 +142,7 @@ def _main(arguments: list[str]) -> None:
         ),
         permutations=_PERMUTATIONS.value,
     )
-    drawn = "subjects" if _draws_subjects(test) else "images"
+    drawn = "subjects" if draws_subjects(test, _BY_SUBJECT.value) else "images"
     logging.info(
         "%s: %d images, %d runs, %d targets; %d resamples of %s",
         path.name,
@@ -160,12 +161,6 @@ def _main(arguments: list[str]) -> None:
     run.write_json("settings.json", dataclasses.asdict(settings))
     print(shown)
     logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)
-
-
-def _draws_subjects(test: Outcomes) -> bool:
-    if _BY_SUBJECT.value is not None:
-        return _BY_SUBJECT.value
-    return test.subjects is not None and len(set(test.subjects)) < len(test.subjects)
 
 
 def main() -> None:

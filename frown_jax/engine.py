@@ -124,10 +124,12 @@ class Engine:
             merged.update(traverse_util.flatten_dict(pretrained))
             variables = traverse_util.unflatten_dict(merged)
         params, stats = dict(variables["params"]), variables.get("batch_stats", {})
-        shape = jax.eval_shape(lambda: self.static.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
-        wide = shape[1]["features"].shape[-1]
         s = self.static
-        params |= heads.initial(jax.random.fold_in(key, 1), s.head, wide, s.classes, s.groups, s.inputs, s.adversaries)
+        if s.head in heads.KINDS:
+            shape = jax.eval_shape(lambda: s.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
+            wide = shape[1]["features"].shape[-1]
+            key = jax.random.fold_in(key, 1)
+            params |= heads.initial(key, s.head, wide, s.classes, s.groups, s.inputs, s.adversaries)
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
         return State(
             params=params,
@@ -183,8 +185,10 @@ class Engine:
 
     def _trained(self, updates: Tree) -> Tree:
         flat = traverse_util.flatten_dict(updates)
-        ours = (heads.ADVERSARY, heads.AWARE)
-        kept = {k: v if k[0] in ours or self.static.model.is_trained(k) else jnp.zeros_like(v) for k, v in flat.items()}
+        kept = {
+            k: v if k[0] in heads.KINDS or self.static.model.is_trained(k) else jnp.zeros_like(v)
+            for k, v in flat.items()
+        }
         return traverse_util.unflatten_dict(kept)
 
     def _step(self, state: State, sums: Sums, member: Member, rows: jax.Array, images, labels, epoch, step):

@@ -14,7 +14,7 @@ from flax import struct
 Array = Any
 Tree = Any
 
-ADVERSARY, AWARE = "adversary", "aware"
+KINDS = ADVERSARY, AWARE = "adversary", "aware"
 NO_ADVERSARY, CONFUSION, REVERSAL, LAFTR = range(4)
 
 

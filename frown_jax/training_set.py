@@ -103,6 +103,14 @@ class TrainingSet:
         return Groups(names, codes)
 
 
+def cells(groups: Groups, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Images of each group and class, float64 [G, K]."""
+    known = groups.codes >= 0
+    count = np.zeros((len(groups.names), classes))
+    np.add.at(count, (groups.codes[known], labels[known]), 1)
+    return count
+
+
 def columns_of(by: str | Sequence[str]) -> tuple[str, ...]:
     """Column names: one, several, or several joined by 'x' or '*' in one string."""
     if isinstance(by, str):

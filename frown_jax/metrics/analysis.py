@@ -97,12 +97,13 @@ def analyse(
 
     divisions = groupings(test, None, settings.crossed, settings.scored, settings.fewest)
     plan = Plan.of(test, divisions, settings.metrics) if settings.metrics else table.default_plan(test, divisions)
-    results = table.values(test, plan)
+    tallies = plan.tallies(test)
+    results = table.values(test, plan, tallies)
     methods, members = bootstrap.members_of(test.runs)
     control = settings.control or methods[0]
     if control not in methods:
         raise ValueError(f"there is no method {control!r}; there are {', '.join(map(str, methods))}")
-    found = bootstrap.estimates(test, plan, settings.bootstrap, members, report("intervals"))
+    found = bootstrap.estimates(test, plan, settings.bootstrap, members, report("intervals"), tallies)
     summary = _summary(results, found, methods)
     if len(methods) < 2:
         return Analysis(control, results, summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from frown_jax.metrics import classification, fairness, resample
 from frown_jax.metrics.intervals import wilson
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import Plan
+from frown_jax.metrics.statistics import Statistics
 
 Array = np.ndarray
 SMALL = 50  # a proportion of fewer images gets Wilson's interval
@@ -160,6 +161,7 @@ def estimates(
     settings: Bootstrap = Bootstrap(),
     members: Array | None = None,
     progress: Progress | None = None,
+    tallies: Sequence[Statistics] | None = None,
 ) -> Estimates:
     """Every value with its interval.
 
@@ -169,6 +171,7 @@ def estimates(
       settings: how.
       members: int [methods, S], runs to average, -1 for none; by default each run by itself.
       progress: is told how far it is.
+      tallies: of plan.tallies, if they are at hand.
 
     Returns:
       A plain proportion of fewer than SMALL images, or whose replicates are all equal (0 or 1), has Wilson's
@@ -178,7 +181,7 @@ def estimates(
     """
     if members is None:
         members = np.arange(len(outcomes.runs), dtype=np.int32)[:, None]
-    tallies = plan.tallies(outcomes)
+    tallies = plan.tallies(outcomes) if tallies is None else tallies
     mean, trials = over_runs(plan.values(tallies), members), over_runs(plan.trials(tallies), members)
     drawn = resample.units(outcomes, settings.stratify, settings.by_subject)
     weights = resample.bootstrap_weights(drawn, settings.resamples, settings.seed)

@@ -65,7 +65,8 @@ def compare(
         raise ValueError(f"{control!r} is the only method: there is nothing to compare it with")
     base = methods.index(control)
     others = [i for i in range(len(methods)) if i != base]
-    values, n = plan.values(plan.tallies(outcomes)), plan.n(plan.tallies(outcomes.select(np.array([0]))))[0]
+    tallies = plan.tallies(outcomes)
+    values, n = plan.values(tallies), plan.n(tallies)[0]
     chosen = settings.bootstrap
     drawn = resample.units(outcomes, chosen.stratify, chosen.by_subject)
     weights = resample.bootstrap_weights(drawn, chosen.resamples, chosen.seed)

@@ -202,7 +202,7 @@ class GroupFrame:
         """
         if self._weights is not None:
             raise OutcomesError("a weighted frame has no intervals: what the weights stand for is not known")
-        found = bootstrap.estimates(self.outcomes, self._plan, self.settings)
+        found = bootstrap.estimates(self.outcomes, self._plan, self.settings, tallies=self._tallies)
         n = self._plan.n(self._tallies)
         frames = []
         for r, (_, run) in enumerate(self.outcomes.runs.iterrows()):

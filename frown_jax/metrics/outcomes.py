@@ -140,12 +140,17 @@ class Outcomes:
                 raise OutcomesError(f"attribute {name!r} has {len(attribute.codes)} values for {n} labels")
         if subjects is not None and len(subjects) != n:
             raise OutcomesError(f"subjects has {len(subjects)} values for {n} labels")
-        clusters = None if subjects is None else pd.factorize(np.asarray(subjects, object))[0].astype(np.int32)
-        if clusters is not None:
-            alone = clusters < 0
-            clusters[alone] = clusters.max(initial=-1) + 1 + np.arange(alone.sum())
+        clusters = None if subjects is None else subject_codes(subjects)
         where = np.arange(n).astype(str).astype(object) if ids is None else np.asarray(ids, object)
         return cls(names, labels, answers, p, made, runs.reset_index(drop=True), where, clusters)
+
+
+def subject_codes(subjects: Any) -> np.ndarray:
+    """Numbers of subjects, int32 [N]; an image without a name is a subject of its own."""
+    codes = pd.factorize(np.asarray(subjects, object))[0].astype(np.int32)
+    alone = codes < 0
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    return codes
 
 
 def _array(values: Any) -> np.ndarray:
@@ -214,10 +219,9 @@ def codes_of(
       OutcomesError: a value is missing or no class.
     """
     flat = np.asarray(values).ravel()
-    distinct, inverse = np.unique(flat.astype(object).astype(str), return_inverse=True)
-    firsts = [flat[np.argmax(inverse == i)] for i in range(len(distinct))]
+    _, first, inverse = np.unique(flat.astype(object).astype(str), return_index=True, return_inverse=True)
     numbers = {name: k for k, name in enumerate(targets)}
-    found = np.array([UNKNOWN if _missing(v) else numbers.get(_name(v), UNKNOWN) for v in firsts], np.int32)
+    found = np.array([UNKNOWN if _missing(v) else numbers.get(_name(v), UNKNOWN) for v in flat[first]], np.int32)
     out = found[inverse].reshape(np.shape(values))
     if (out < 0).any():
         at = np.argwhere(out < 0)[0]

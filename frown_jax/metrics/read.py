@@ -14,6 +14,7 @@ from frown_jax.metrics.outcomes import (
     binary_of,
     check_probabilities,
     codes_of,
+    subject_codes,
 )
 
 TRUTH = ("y_true", "emotion", "label")
@@ -177,15 +178,15 @@ def _by_run(
                 f"{name}, {_line(int(place[r, i]))}: not what {_line(int(first[i]))} says of the same image"
                 + ("" if "id" in table else "; with several runs a column id tells which image a row is about")
             )
-    return Outcomes.of(
-        np.asarray(targets, object)[labels[first]] if labels.ndim == 1 else labels[first],
-        np.asarray(targets, object)[answers[place]] if labels.ndim == 1 else answers[place],
+    return Outcomes(  # checked above, row by row
+        targets,
+        labels[first],
+        answers[place],
         None if p is None else p[place],
         {a: Attribute(x.codes[first], x.vocabulary) for a, x in made.items()},
-        targets=targets,
-        runs=frame,
-        ids=table["id"].to_numpy(object)[first] if "id" in table else None,
-        subjects=table["subject"].to_numpy(object)[first] if "subject" in table else None,
+        frame,
+        table["id"].to_numpy(object)[first] if "id" in table else np.arange(len(first)).astype(str).astype(object),
+        subject_codes(table["subject"].to_numpy(object)[first]) if "subject" in table else None,
     )
 
 

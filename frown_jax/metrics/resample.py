@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from frown_jax.metrics import catalogue
-from frown_jax.metrics.outcomes import Outcomes
+from frown_jax.metrics.outcomes import Outcomes, OutcomesError
 from frown_jax.metrics.plan import AXES, Plan
 from frown_jax.metrics.statistics import Answers, tally_weighted
 
@@ -43,6 +43,19 @@ class Units:
         return len(self.stratum)
 
 
+def draws_subjects(outcomes: Outcomes, by_subject: bool | None) -> bool:
+    """Whether subjects are drawn, not images: as asked for, or if subjects are known and some have several images.
+
+    Raises:
+      OutcomesError: subjects are asked for and not known.
+    """
+    if by_subject and outcomes.subjects is None:
+        raise OutcomesError("by_subject: the outcomes name no subjects")
+    if by_subject is None:
+        return outcomes.subjects is not None and len(np.unique(outcomes.subjects)) < len(outcomes.subjects)
+    return by_subject
+
+
 def units(outcomes: Outcomes, stratify: str = "cells", by_subject: bool | None = None) -> Units:
     """Units and strata of a data set.
 
@@ -60,20 +73,15 @@ def units(outcomes: Outcomes, stratify: str = "cells", by_subject: bool | None =
     n = len(outcomes.labels)
     if stratify not in ("cells", "cells and labels", "none"):
         raise ValueError(f"stratify={stratify!r}: there are 'cells', 'cells and labels', 'none'")
-    subjects = outcomes.subjects
-    if by_subject and subjects is None:
-        raise ValueError("by_subject: the outcomes name no subjects")
-    if by_subject is None:
-        by_subject = subjects is not None and len(np.unique(subjects)) < n
     keys = [np.zeros(n, np.int64)]
     if stratify != "none":
         keys += [a.codes for a in outcomes.attributes.values()]
     if stratify == "cells and labels":
         keys += list(outcomes.labels.T) if outcomes.multilabel else [outcomes.labels]
     cells = np.unique(np.stack(keys, 1), axis=0, return_inverse=True)[1].ravel()
-    if not by_subject or subjects is None:
+    if not draws_subjects(outcomes, by_subject) or outcomes.subjects is None:
         return Units(np.arange(n, dtype=np.int32), cells.astype(np.int32))
-    of_image = np.unique(subjects, return_inverse=True)[1].ravel().astype(np.int32)
+    of_image = np.unique(outcomes.subjects, return_inverse=True)[1].ravel().astype(np.int32)
     low, high = np.full(of_image.max() + 1, n), np.full(of_image.max() + 1, -1)
     np.minimum.at(low, of_image, cells)
     np.maximum.at(high, of_image, cells)

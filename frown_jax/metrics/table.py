@@ -11,6 +11,7 @@ from frown_jax.metrics import read
 from frown_jax.metrics.catalogue import METRICS
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import ROW_COLUMNS, Grouping, Plan, groupings
+from frown_jax.metrics.statistics import Statistics
 
 COLUMNS = ("member", "method", "seed", "split", *ROW_COLUMNS, "n", "value", "note")
 _NOT_BY_DEFAULT = ("generalized_entropy_index", "theil_index")  # of each target; `metrics=` asks for them
@@ -23,14 +24,14 @@ def default_plan(outcomes: Outcomes, divisions: Sequence[Grouping] | None = None
     return Plan.of(outcomes, groupings(outcomes) if divisions is None else divisions, names)
 
 
-def values(outcomes: Outcomes, plan: Plan | None = None) -> pd.DataFrame:
-    """Every value of every run.
+def values(outcomes: Outcomes, plan: Plan | None = None, tallies: Sequence[Statistics] | None = None) -> pd.DataFrame:
+    """Every value of every run; `tallies` are the plan's, if they are at hand.
 
     Returns:
       The runs' columns, ROW_COLUMNS, n (images), value, note (see Plan.notes).
     """
     plan = plan or default_plan(outcomes)
-    tallies = plan.tallies(outcomes)
+    tallies = plan.tallies(outcomes) if tallies is None else tallies
     found, n, notes = plan.values(tallies), plan.n(tallies), plan.notes(tallies)
     rows = plan.rows
     out = pd.concat([rows] * len(outcomes.runs), ignore_index=True)

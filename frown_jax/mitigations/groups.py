@@ -12,14 +12,7 @@ import numpy as np
 from frown_jax import heads, objective
 from frown_jax.mitigations.registry import Values, choice, number, register
 from frown_jax.mitigations.robust import grouped
-from frown_jax.training_set import Groups, MitigationError, TrainingSet, columns_of
-
-
-def _group_sizes(groups: Groups, data: TrainingSet) -> np.ndarray:
-    known = groups.codes >= 0
-    count = np.zeros((len(groups.names), len(data.classes)))
-    np.add.at(count, (groups.codes[known], data.labels[known]), 1)
-    return count
+from frown_jax.training_set import MitigationError, TrainingSet, cells, columns_of
 
 
 @register(head="domain")
@@ -64,7 +57,7 @@ def domain_discriminative(
     reader = member["objective"].reader
     shift = np.ones_like(reader.prior_shift)
     if prior_shift:
-        count = _group_sizes(groups, data)
+        count = cells(groups, data.labels, len(data.classes))
         uniform = count.sum() / count.size
         shift[: len(count)] = np.where(count > 0, uniform / np.maximum(count, 1), 1)
     reader = reader.replace(heads=np.int32(mode), prior_shift=shift.astype(np.float32))

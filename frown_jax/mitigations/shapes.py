@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from frown_jax.mitigations.registry import Values, number, register
-from frown_jax.training_set import TrainingSet
+from frown_jax.training_set import TrainingSet, cells
 
 
 def _counts(data: TrainingSet) -> np.ndarray:
@@ -58,9 +58,7 @@ def group_logit_adjustment(
     """
     number("tau", tau, 0)
     groups = data.groups(by, drop)
-    known = groups.codes >= 0
-    count = np.ones((len(groups.names), len(data.classes)))
-    np.add.at(count, (groups.codes[known], data.labels[known]), 1)
+    count = 1 + cells(groups, data.labels, len(data.classes))
     offsets = np.array(member["objective"].offsets, np.float64)
     offsets[: len(count)] += tau * np.log(count / count.sum(1, keepdims=True))
     offsets[-1] += tau * np.log(np.maximum(_counts(data), 0.5) / len(data))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from frown_jax import training_set
 from frown_jax.metrics.plan import SEPARATOR, TINY
 from frown_jax.mitigations.registry import Values, choice, number, register
 from frown_jax.training_set import LABEL, MitigationError, TrainingSet, columns_of
@@ -29,8 +30,7 @@ def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "rac
         raise MitigationError(f"by={by!r}: {LABEL} is what groups are made independent of; name attributes only")
     groups = data.groups(by, drop)
     known = groups.codes >= 0
-    count = np.zeros((len(groups.names), len(data.classes)))
-    np.add.at(count, (groups.codes[known], data.labels[known]), 1)
+    count = training_set.cells(groups, data.labels, len(data.classes))
     expected = count.sum(1, keepdims=True) * count.sum(0) / max(count.sum(), 1)
     weight = np.divide(expected, count, out=np.zeros_like(count), where=count > 0)
     return _times(member, np.where(known, weight[groups.codes, data.labels], 1))
