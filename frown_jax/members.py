@@ -124,13 +124,17 @@ def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
     raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
 
 
+def _column_sizes(classes: int, vocabularies: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    return {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+
+
 def group_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> int:
     """The most groups that a mitigation of these runs divides images into; the size of the program's group arrays.
 
     Raises:
       MitigationError: a mitigation groups by a column that there is not.
     """
-    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    sizes = _column_sizes(classes, vocabularies)
     return max(registry.group_count(s.config.mitigation, sizes) for s in specs)
 
 
@@ -140,7 +144,7 @@ def input_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tup
     Raises:
       MitigationError: a mitigation groups by a column that there is not.
     """
-    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    sizes = _column_sizes(classes, vocabularies)
     return max(registry.input_count(s.config.mitigation, sizes) for s in specs)
 
 
