@@ -13,6 +13,13 @@ jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Compiled programs of a module go with it: on CPU each holds hundreds of the 65,530 mappings of a process."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -7,6 +7,9 @@ from frown_jax import mixing
 from frown_jax.mixing import Mixing
 
 B = 40
+# Not compiled anew at each call: every compiled program holds some 250 memory mappings of the process.
+MIX = jax.jit(mixing.mix)
+PARTNERS = jax.jit(mixing.partners)
 
 
 def _batch():
@@ -21,7 +24,7 @@ def _mixing(alpha, selective=0.0, same_label=0.0):
 
 def test_nothing_is_mixed_by_default():
     x, labels, groups, valid = _batch()
-    found = mixing.mix(jax.random.key(0), x, labels, groups, valid, mixing.nothing())
+    found = MIX(jax.random.key(0), x, labels, groups, valid, mixing.nothing())
     np.testing.assert_array_equal(found.x, x)
     np.testing.assert_array_equal(found.partner, np.arange(B))
     assert float(found.share) == 1
@@ -31,7 +34,7 @@ def test_mixup_is_a_convex_combination_with_anybody_valid():
     x, labels, groups, valid = _batch()
     shares = []
     for seed in range(200):
-        found = jax.tree.map(np.asarray, mixing.mix(jax.random.key(seed), x, labels, groups, valid, _mixing(0.4)))
+        found = jax.tree.map(np.asarray, MIX(jax.random.key(seed), x, labels, groups, valid, _mixing(0.4)))
         np.testing.assert_allclose(found.x, found.share * x + (1 - found.share) * x[found.partner], atol=1e-6)
         assert valid[found.partner].all()
         shares.append(float(found.share))
@@ -45,7 +48,7 @@ def test_lisa_chooses_partners():
     for same_label in (1.0, 0.0):
         for seed in range(20):
             key, m = jax.random.key(seed), _mixing(2.0, 1.0, same_label)
-            partner = np.asarray(mixing.partners(key, labels, groups, valid, m))
+            partner = np.asarray(PARTNERS(key, labels, groups, valid, m))
             for i, j in enumerate(partner):
                 if i == j:
                     continue
@@ -54,7 +57,7 @@ def test_lisa_chooses_partners():
                 assert groups[j] >= 0
                 assert (labels[i] == labels[j]) == (same_label == 1)
                 assert (groups[i] == groups[j]) == (same_label == 0)
-    alone = np.asarray(mixing.partners(jax.random.key(0), labels, np.full(B, -1), valid, _mixing(2.0, 1.0, 1.0)))
+    alone = np.asarray(PARTNERS(jax.random.key(0), labels, np.full(B, -1), valid, _mixing(2.0, 1.0, 1.0)))
     np.testing.assert_array_equal(alone, np.arange(B))
 
 
