@@ -1,24 +1,15 @@
 """The audit of anybody's predictions, as a user types it."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from frown_jax import schema
-
-ROOT = pathlib.Path(__file__).parent.parent
+from tests import commands
 
 
 def _audit(*argv, code=0):
-    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "frown_jax.audit", *map(str, argv)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=env, check=False)
-    assert done.returncode == code, done.stderr[-2000:]
+    done = commands.run("frown_jax.audit", *argv, code=code)
     assert "Traceback" not in done.stderr
     return done
 

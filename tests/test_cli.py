@@ -1,6 +1,5 @@
 """The commands as a user types them."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -8,18 +7,12 @@ import sys
 import pandas as pd
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from tests import commands
+from tests.commands import ROOT
+
+LAUNCH = "frown_jax.cli.launch"
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 SMOKE = ("--config=configs/baseline.py:runlocal", f"--config.data.cache_dir={CACHE}")
-
-
-def _run(*argv, code=0, timeout=300):
-    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, *argv], cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=env, check=False
-    )
-    assert done.returncode == code, done.stderr[-2000:]
-    return done
 
 
 BAD = [
@@ -63,7 +56,7 @@ def test_bad_input_is_one_clear_line_before_any_work(argv, message, tmp_path):
 
     cache = (f"--config.data.cache_dir={CACHE}",) if any("--config=" in a for a in argv) else ()
     workdir = () if any("workd" in a for a in argv) else (f"--workdir={tmp_path}/run",)
-    done = _run("launch.py", *argv, *cache, *workdir, code=2, timeout=120)
+    done = commands.run(LAUNCH, *argv, *cache, *workdir, code=2, timeout=120)
     assert "Traceback" not in done.stderr
     first = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert re.search(message, done.stderr), done.stderr
@@ -80,7 +73,7 @@ def test_help_tells_how_to_use_it():
 
 def test_launch_evaluate_predict(tmp_path):
     run = tmp_path / "run"
-    done = _run("launch.py", *SMOKE, f"--workdir={run}")
+    done = commands.run(LAUNCH, *SMOKE, f"--workdir={run}")
     assert "accuracy by race" in done.stdout
     assert "never a finding about people" in done.stdout.replace("\n", " ")
     for name in ("config.json", "versions.json", "metrics.jsonl", "members.csv", "data.json", "predictions.parquet"):
@@ -94,26 +87,28 @@ def test_launch_evaluate_predict(tmp_path):
     assert set(results["split"]) == {"val", "test"}
     assert results["member"].nunique() == 2
 
-    done = _run("-m", "frown_jax.evaluate", f"--run={run}", "--split=val")
+    done = commands.run("frown_jax.evaluate", f"--run={run}", "--split=val")
     (written,) = (run / "evaluations").glob("faces-*-val")
     again = pd.read_csv(written / "results.csv", keep_default_na=False)
     expected = results[results["split"] == "val"].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, expected)
 
     image = ROOT / "docs" / "faces" / "random.jpg"
-    done = _run("-m", "frown_jax.predict", f"--run={run}", "--box=0,16,100,116", f"--csv={tmp_path}/p.csv", str(image))
+    done = commands.run(
+        "frown_jax.predict", f"--run={run}", "--box=0,16,100,116", f"--csv={tmp_path}/p.csv", str(image)
+    )
     assert str(image) in done.stdout
     table = pd.read_csv(tmp_path / "p.csv")
     assert len(table) == 2
     assert table.drop(columns=["file", "member", "seed"]).sum(axis=1).round(4).eq(1).all()
-    done = _run("-m", "frown_jax.predict", f"--run={run}", "--box=0,0,9000,9", str(image), code=2)
+    done = commands.run("frown_jax.predict", f"--run={run}", "--box=0,0,9000,9", str(image), code=2)
     assert "does not lie in" in done.stderr
-    done = _run("-m", "frown_jax.predict", f"--run={run}", str(ROOT / "README.md"), code=2)
+    done = commands.run("frown_jax.predict", f"--run={run}", str(ROOT / "README.md"), code=2)
     assert "README.md: not a readable image" in done.stderr
 
     # The same command again trains nothing; other settings in the same folder are refused.
     before = (run / "metrics.jsonl").read_bytes()
-    _run("launch.py", *SMOKE, f"--workdir={run}")
+    commands.run(LAUNCH, *SMOKE, f"--workdir={run}")
     assert (run / "metrics.jsonl").read_bytes() == before
-    done = _run("launch.py", *SMOKE, f"--workdir={run}", "--config.epochs=3", code=2)
+    done = commands.run(LAUNCH, *SMOKE, f"--workdir={run}", "--config.epochs=3", code=2)
     assert "epochs: 2 there, 3 now" in done.stderr
