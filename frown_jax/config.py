@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+from collections.abc import Iterable
+
 import ml_collections
 from ml_collections import ConfigDict
 
@@ -16,6 +20,17 @@ FIDELITIES = ("sound", "paper", "repo")
 NETWORKS = ("resnet18", "resnet10", "vgg16")
 DATA = ("faces", "rafdb", "manifest", "cifar10s")
 VALIDATIONS = ("stratified", "study", "test")
+TESTS = ("given", "stratified")
+
+# What the section `search` can vary, and the fields that it sets.
+SEARCHED = {
+    "lr": "optimiser.learning_rate",
+    "weight_decay": "optimiser.weight_decay",
+    "dropout": "optimiser.dropout_rate",
+    "patience": "stopping.patience",
+    "batch_size": "batch_size",
+    "mitigation": "mitigation",
+}
 
 
 class ConfigError(ValueError):
@@ -31,6 +46,7 @@ def default() -> ConfigDict:
     c.method = "baseline"  # name of the runs in every table
     c.mitigation = ""  # name(setting=value), several joined by '+'; docs/methods.md
     c.fidelity = "sound"  # reading of the study: sound | paper | repo (docs/fidelity.md)
+    c.hparams = ""  # hparams.json of a search, read before the command line's own settings
     c.seeds = (0, 1, 2, 3)  # one member each, trained together
     c.epochs = 30  # at most
     c.batch_size = 32  # images per member and step
@@ -45,7 +61,9 @@ def default() -> ConfigDict:
     c.data.on_bad = "error"  # unreadable images and labels: error | skip (listed in data_report.txt)
     c.data.validation = "stratified"  # stratified | study (random, seed 5) | test (the study's code; leaks)
     c.data.val_fraction = 0.2  # of the training images
-    c.data.test_fraction = 0.2  # only where a data set has no test split
+    c.data.test_fraction = 0.2  # where a data set has no test split; otherwise the share stays
+    c.data.test = "given"  # given | stratified: train and test pooled and divided anew by `strata`
+    c.data.strata = ("emotion", "race")  # columns whose shares are kept where images are held out
     c.data.split_seed = 5
     c.data.attributes = ()  # columns to report by group; () is all that there are
     c.data.classes = ()  # manifest: emotion names beyond the seven
@@ -93,8 +111,14 @@ def default() -> ConfigDict:
     c.stopping.min_improvement = 1e-4
 
     c.loss = ml_collections.ConfigDict()
-    c.loss.class_weights = "inverse"  # none | inverse | repo
+    c.loss.class_weights = "inverse"  # none | inverse | effective_number | repo
     c.loss.normaliser = "count"  # divide by: count | weight
+
+    c.search = ml_collections.ConfigDict()  # values to try, (): the setting stays; ('log', LOW, HIGH): a range
+    for name in SEARCHED:
+        c.search[name] = ()
+    c.search.budget = 0  # random combinations; 0: all of them
+    c.search.seed = 0  # of the draw
 
     c.augment = ml_collections.ConfigDict()  # training only
     c.augment.flip = 0.5
@@ -155,6 +179,35 @@ def smoke(c: ConfigDict) -> None:
     c.model.weights = ""
     c.epochs, c.batch_size = 2, 16
     c.seeds = (0, 1)
+
+
+def read_hparams(config: ConfigDict, explicit: Iterable[str] = ()) -> None:
+    """Sets the fields of the file `config.hparams`, except those that the command line sets itself.
+
+    Args:
+      config: changed in place.
+      explicit: dotted fields of the command line.
+
+    Raises:
+      ConfigError: no such file, not one of a search, or a field that there is not.
+    """
+    if not config.hparams:
+        return
+    try:
+        values = json.loads(pathlib.Path(config.hparams).read_text())
+        items = {str(k): v for k, v in values.items()}
+    except OSError as e:
+        raise ConfigError(f"--config.hparams: no such file: {e.filename}") from None
+    except (ValueError, AttributeError):
+        raise ConfigError(f"--config.hparams={config.hparams}: not the {{field: value}} that a search leaves") from None
+    own = set(explicit)
+    for field, value in items.items():
+        try:
+            _get(config, field)
+            if field not in own:
+                config.update_from_flattened_dict({field: value})
+        except (AttributeError, KeyError, TypeError):
+            raise ConfigError(f"--config.hparams={config.hparams}: {field}={value!r} is no setting") from None
 
 
 def parse_arg(arg: str | None, flags: tuple[str, ...] = (), **options: str | int) -> tuple[set[str], dict]:
@@ -240,6 +293,10 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))
     _one_of(config, "data.validation", VALIDATIONS)
+    _one_of(config, "data.test", TESTS)
+    if not config.data.strata:
+        raise ConfigError("--config.data.strata is empty: name at least one column, ('emotion',)")
+    _between(config, "search.budget", 0, inf)
     _one_of(config, "packing", PACKINGS)
     if config.members_per_device != "auto" and not _is_count(config.members_per_device):
         raise ConfigError(f"--config.members_per_device is {config.members_per_device!r}: auto, or a number from 1 up")

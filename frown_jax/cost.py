@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from frown_jax import engine, members, packing, schema
-from frown_jax.data.load import load
+from frown_jax import engine, members, packing
+from frown_jax.data.load import validation_name, without_pixels
 from frown_jax.ensemble import make_engine
 from frown_jax.progress import duration
+from frown_jax.state import State, no_sums
 from frown_jax.training_set import TrainingSet
 
 _STEPS = 4  # timed
+_STORED_SIDE = 100  # pixels of the images in memory, RAF-DB's
 _MOST_MEMBERS = {"map": 1, "vmap": 16}  # timed together; more take as long each
 
 
@@ -26,8 +28,8 @@ class Estimate:
 
     Attributes:
       members: of the group.
-      images: of a member's epoch.
-      epochs: summed over the members, if none stops early.
+      images: of a member's epoch, on average.
+      epochs: summed over the members, first stages too, if none stops early.
       rate: measured member-images per second in training.
       compile_seconds: of its program.
       seconds: of training and validation, if none stops early.
@@ -47,61 +49,50 @@ class Estimate:
         )
 
 
-def sizes(config: ConfigDict) -> tuple[int, int, int]:
-    """Training images, validation images and classes, without reading images where they are known beforehand."""
-    data = config.data
-    if data.name == "manifest":
-        loaded = load(data, config.model.image_size)
-        counts = loaded.table["split"].value_counts()
-        return int(counts["train"]), int(counts.get("val", counts["test"])), len(loaded.classes)
-    total, test = data.faces.train, data.faces.test
-    if data.name == "rafdb":
-        total, test = (int(schema.RAFDB_EMOTIONS[split].sum()) for split in ("train", "test"))
-    if data.validation == "test":
-        return total, test, len(schema.EMOTIONS)
-    held_out = round(total * data.val_fraction)
-    return total - held_out, held_out, len(schema.EMOTIONS)
+def _sets(config: ConfigDict) -> tuple[TrainingSet, TrainingSet]:
+    """Training and validation images without their pixels."""
+    data = without_pixels(config.data)
+    return TrainingSet.of(data.split("train")), TrainingSet.of(data.split(validation_name(config.data)))
 
 
-def _stored_side(config: ConfigDict) -> int:
-    return min(100, config.model.image_size)
-
-
-def estimate(group: members.Group, training: int, validation: int, classes: int) -> Estimate:
-    """Times a few steps on random images and counts up.
+def estimate(group: members.Group, training: TrainingSet, validation: TrainingSet) -> Estimate:
+    """Times a few steps on random pixels and counts up.
 
     Args:
       group: its members differ in values only, so one program's rate holds for all.
-      training: images of an epoch.
-      validation: images predicted after each.
-      classes: K.
+      training, validation: what the members are made for.
     """
     c = group.config
-    side, batch = _stored_side(c), c.batch_size
-    rng = np.random.default_rng(0)
-    labels = np.arange(batch * _STEPS, dtype=np.int32) % classes
-    images = jnp.asarray(rng.integers(0, 255, (len(labels), side, side, 3), np.uint8))
-    timed = group.specs[: _MOST_MEMBERS[packing.resolve(c.packing)]]
-    stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, classes)) for s in timed])
-    e = make_engine(c, classes, 1, 1, _STEPS, _STEPS, devices=jax.local_devices()[:1])
-    state, data = e.init(stacked, None), (images, jnp.asarray(labels))
+    side = min(_STORED_SIDE, c.model.image_size)
+    shape = members.shape_of(group.specs, len(training.classes), training.vocabularies)
+    built = [members.build(s, training, shape, validation) for s in group.specs]
+    stacked = members.stack(built[: _MOST_MEMBERS[packing.resolve(c.packing)]])
+    timed = len(stacked.seed)
+    steps = engine.steps_per_epoch(stacked, c.batch_size)
+    at_once = min(_STEPS, steps)
+    terms = members.terms(stacked)
+    e = make_engine(c, shape, steps, at_once, devices=jax.local_devices()[:1], terms=terms)
+    images = np.random.default_rng(0).integers(0, 255, (len(training), side, side, 3), np.uint8)
+    state, data = e.init(stacked, None), (jnp.asarray(images), jnp.asarray(training.labels))
 
-    def steps(state: engine.State) -> tuple[engine.State, float]:
+    def run(state: State) -> tuple[State, float]:
         began = time.perf_counter()
-        state, sums = e.train(state, engine.no_sums(len(timed)), stacked, *data, 0, 0, _STEPS)
+        state, sums = e.train(state, no_sums(timed), stacked, *data, 0, 0, at_once)
         jax.block_until_ready(sums)
         return state, time.perf_counter() - began
 
-    state, first = steps(state)
+    state, first = run(state)
     seconds = []
     for _ in range(2):
-        state, taken = steps(state)
+        state, taken = run(state)
         seconds.append(taken)
-    rate = len(timed) * len(labels) / min(seconds)
-    own = [s.config.epochs for s in group.specs]
+    rate = timed * at_once * c.batch_size / min(seconds)
+    epochs = [int(m.epochs + m.restart.epochs) for m in built]
     # A prediction is the forward third of a training step.
-    total = sum(own) * (training + validation / 3) / (rate * jax.local_device_count())
-    return Estimate(len(group.specs), training, sum(own), rate, first - min(seconds), total + first)
+    images_in_all = sum(n * (int(m.sampling_size) + len(validation) / 3) for n, m in zip(epochs, built, strict=True))
+    mean = round(sum(int(m.sampling_size) for m in built) / len(built))
+    total = images_in_all / (rate * jax.local_device_count())
+    return Estimate(len(built), mean, sum(epochs), rate, first - min(seconds), total + first)
 
 
 def report(config: ConfigDict, points: list[dict]) -> str:
@@ -109,9 +100,11 @@ def report(config: ConfigDict, points: list[dict]) -> str:
     device = jax.devices()[0]
     lines = [f"on {jax.local_device_count()} x {device.device_kind or device.platform}, from measured steps:"]
     groups = members.expand(config, points)
+    sets = _sets(config)
+    members.check(groups, *sets)
     total = 0.0
     for index, group in enumerate(groups):
-        found = estimate(group, *sizes(ConfigDict(group.config)))
+        found = estimate(group, *sets)
         total += found.seconds
         model = group.config.model
         lines.append(f"  program {index}: {model.name}, width {model.width}, {model.image_size} px: {found}")

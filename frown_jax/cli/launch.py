@@ -46,17 +46,21 @@ def _run(_: list[str]) -> None:
     if not pathlib.Path(config_file.partition(":")[0]).is_file():  # ml_collections would tell at the first use
         common.fail(f"--config: no such file: {config_file.partition(':')[0]}")
     config = _CONFIG.value
+    configs.read_hparams(config, config_flags.get_override_values(flag))
     if _PRINT_CONFIG.value:
         print(config)
         return
     configs.validate(config)
 
     # Heavy imports wait until the settings are known to be good.
-    from frown_jax import cache, members, rundir, train
+    from frown_jax import cache, members, rundir, search, train
     from frown_jax.progress import duration
 
     began = time.monotonic()
-    points = members.points_of(_sweep_of(config_file))
+    sweep, searching = _sweep_of(config_file), search.wanted(config)
+    if sweep is not None and searching:
+        common.fail(f"--config.search: {config_file} has a grid of its own; search with a config without one")
+    points = search.points(config) if searching else members.points_of(sweep)
     if _DRY_RUN.value:
         from frown_jax import cost
 
@@ -68,6 +72,8 @@ def _run(_: list[str]) -> None:
     cache.keep_compiled_programs(config.data.cache_dir)
     trained = train.train(config, points, workdir, config_flags.get_override_values(flag))
     print(train.analyse(config, trained, workdir))
+    if searching:
+        print(search.conclude(config, rundir.RunDir(workdir)))
     logging.info("done in %s; everything is in %s", duration(time.monotonic() - began), workdir)
 
 

@@ -15,6 +15,7 @@ from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
+from frown_jax.faces import recipe as recipes
 from frown_jax.faces.recipe import Recipe
 
 _COMMON_SIZE = 100  # pixels, for folders whose images differ in size
@@ -84,11 +85,16 @@ def _attributes(config: ConfigDict, table: pd.DataFrame) -> tuple[dict[str, tupl
 
 def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     notes: list[str] = []
-    if "test" not in set(table["split"]):
-        table, more = splits.assign(
-            table, "train", "test", config.test_fraction, ("emotion", "race"), config.split_seed
-        )
-        notes += [f"no test images given: a stratified {config.test_fraction:.0%} of train is used", *more]
+    by, given = tuple(config.strata), (table["split"] == "test").mean()
+    absent = [column for column in by if column not in table]
+    if absent:
+        notes.append(f"nothing is stratified by {', '.join(absent)}: this data has no such column")
+    if not given or config.test == "stratified":
+        share = given or config.test_fraction
+        pooled = table.assign(split=table["split"].where(table["split"] != "test", "train"))
+        table, more = splits.assign(pooled, "train", "test", float(share), by, config.split_seed)
+        why = "train and test are divided anew" if given else "no test images given"
+        notes += [f"{why}: a stratified {share:.0%} is the test set", *more]
     if config.validation not in VALIDATIONS:
         raise DataError(f"--config.data.validation is {config.validation!r}: one of {', '.join(VALIDATIONS)}")
     if config.validation == "test":
@@ -100,7 +106,6 @@ def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[
             split[rows[splits.study_split(len(rows))]] = "val"
             table = table.assign(split=split)
         else:
-            by = ("emotion", "race")
             table, more = splits.assign(table, "train", "val", config.val_fraction, by, config.split_seed)
             notes += more
     return table, notes
@@ -137,19 +142,39 @@ def load(config: ConfigDict, image_size: int) -> Dataset:
     """
     source = _source(config)
     table, images = store.read(store.prepare(source, cache.folder(config.cache_dir)))
+    size = stored_size([i.shape[:2] for i in images], image_size)
+    pixels = np.stack([resize(i, size) for i in images])
+    return _dataset(config, table, pixels, (source.fingerprint, size), getattr(source, "notes", ()))
+
+
+def without_pixels(config: ConfigDict) -> Dataset:
+    """The data set that `load` would give, its images of side 0; nothing is rendered.
+
+    Raises:
+      DataError: bad data or settings.
+    """
+    if config.name == "faces":
+        table = recipes.labels(recipe_of(config))
+    elif config.name == "rafdb" and not config.dir:  # the embedded faces' default recipe has its cells
+        train, test = (int(schema.RAFDB_EMOTIONS[split].sum()) for split in ("train", "test"))
+        table = recipes.labels(Recipe(train=train, test=test)).drop(columns="subject")
+    else:
+        table = _source(config).table
+    return _dataset(config, table, np.zeros((len(table), 0, 0, 3), np.uint8), (), ())
+
+
+def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_of: tuple, notes: tuple) -> Dataset:
     if "emotion" not in table:
         raise DataError(f"{config.name}: no emotion labels")
-    size = stored_size([i.shape[:2] for i in images], image_size)
     table, split_notes = _split(config, table)
     _check_splits(config, table)
     attributes, attribute_notes = _attributes(config, table)
-    pixels = np.stack([resize(i, size) for i in images])
     return Dataset(
         name=config.name,
         table=table,
         images=pixels,
         classes=_classes(config, table),
         attributes=attributes,
-        fingerprint=store.hash_of(source.fingerprint, size, config.validation, table[["id", "split"]].to_csv()),
-        notes=(*getattr(source, "notes", ()), *split_notes, *attribute_notes),
+        fingerprint=store.hash_of(*made_of, config.validation, table[["id", "split"]].to_csv()),
+        notes=(*notes, *split_notes, *attribute_notes),
     )

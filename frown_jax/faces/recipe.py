@@ -171,6 +171,11 @@ def _photograph(recipe: Recipe, row: pd.Series, person: people.Subject, index: i
     return person.face.replace(expression=expression, scene=scene)
 
 
+def labels(recipe: Recipe) -> pd.DataFrame:
+    """The table of `generate` without anything that depends on appearance; at once."""
+    return pd.concat([_split_rows(recipe, split) for split in ("train", "test")], ignore_index=True)
+
+
 def generate(recipe: Recipe) -> tuple[pd.DataFrame, list[Face]]:
     """Draws the whole data set.
 
