@@ -16,9 +16,10 @@ import numpy as np
 from absl import app, flags
 
 from frown_jax import config as configs
-from frown_jax import engine, members
+from frown_jax import members
 from frown_jax.ensemble import make_engine
 from frown_jax.roster import Roster
+from frown_jax.state import no_sums
 from frown_jax.training_set import TrainingSet
 
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of the members that go on.")
@@ -39,13 +40,13 @@ def _seconds(packing: str, stopping: int) -> float:
     labels = np.arange(count, dtype=np.int32) % 7
     stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
     train, val = (images, jnp.asarray(labels)), (images[:64], jnp.asarray(labels[:64]))
-    e = make_engine(group.config, 7, 1, 1, _STEPS.value, _STEPS.value)
+    e = make_engine(group.config, members.Shape(7), _STEPS.value, _STEPS.value)
 
     def run() -> float:
         roster = Roster(e.packing, stacked, e.init(stacked, None))
         began = time.perf_counter()
         for epoch in range(_EPOCHS.value):
-            sums = e.packing.cut(engine.no_sums(len(roster.rows)))
+            sums = e.packing.cut(no_sums(len(roster.rows)))
             (roster.state, _), _ = e.epoch(roster.state, sums, roster.group, train, val, epoch)
             roster.choose()
         jax.block_until_ready(roster.state)

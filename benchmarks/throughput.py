@@ -84,10 +84,12 @@ def _ours(case: dict) -> dict:
     import numpy as np
 
     from benchmarks import timing
-    from frown_jax import capacity, engine, members
+    from frown_jax import capacity, members
     from frown_jax import config as configs
     from frown_jax.ensemble import make_engine
     from frown_jax.models.build import network
+    from frown_jax.state import no_sums
+    from frown_jax.training_set import TrainingSet
 
     steps, batch, side, count = case["steps"], case["batch"], case["side"], case["members"]
     c = configs.default()
@@ -98,12 +100,12 @@ def _ours(case: dict) -> dict:
     images = np.random.default_rng(0).integers(0, 255, (batch * steps, side, side, 3), np.uint8)
     labels = np.arange(batch * steps, dtype=np.int32) % 7
     (group,) = members.expand(c, [{}])
-    built = [members.build(s, labels, 7) for s in group.specs]
-    e = make_engine(group.config, 7, steps, steps, devices=jax.local_devices()[:1])
+    built = [members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs]
+    e = make_engine(group.config, members.Shape(7), steps, steps, devices=jax.local_devices()[:1])
     data = jnp.asarray(images), jnp.asarray(labels)
     groups = [members.stack(built[i : i + together]) for i in range(0, count, together)]
     states = [e.init(g, None) for g in groups]
-    arguments = (states[0], engine.no_sums(together), groups[0], *data, 0, 0, steps)
+    arguments = (states[0], no_sums(together), groups[0], *data, 0, 0, steps)
     began = time.perf_counter()
     compiled = e.train.lower(*arguments).compile()
     compile_s = time.perf_counter() - began
@@ -111,7 +113,7 @@ def _ours(case: dict) -> dict:
     def epoch() -> float:
         began = time.perf_counter()
         for i, g in enumerate(groups):
-            states[i], sums = e.train(states[i], engine.no_sums(together), g, *data, 0, 0, steps)
+            states[i], sums = e.train(states[i], no_sums(together), g, *data, 0, 0, steps)
             jax.block_until_ready(sums)
         return time.perf_counter() - began
 

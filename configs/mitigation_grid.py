@@ -9,7 +9,8 @@ Commands (arguments after the colon as configs/baseline.py's: rafdb | manifest |
   python launch.py --config=configs/mitigation_grid.py:rafdb --config.data.dir=DIR
       RAF-DB, 16 seeds; on an accelerator.
 
-Methods that are only data share one program; each kind of head is one more (docs/methods.md).
+Methods that are only data share one program; each kind of head is one more, and SAM, which takes two gradients a step.
+What follows training (DFR, cRT, offsets) shares the baseline's training (docs/methods.md).
 """
 
 from configs import baseline
@@ -18,6 +19,7 @@ BY = "by='race'"
 METHODS = {
     "baseline": "",
     "inverse class weights": {"loss.class_weights": "inverse", "loss.normaliser": "weight"},
+    "effective-number class weights": {"loss.class_weights": "effective_number", "loss.normaliser": "weight"},
     "equalise mean": f"equalise({BY}, how='mean')",
     "equalise max": f"equalise({BY}, how='max')",
     "equalise min": f"equalise({BY}, how='min')",
@@ -52,6 +54,16 @@ METHODS = {
     "mixup": "mixup()",
     "LISA": f"lisa({BY})",
     "attribute-aware": f"attribute_aware({BY})",
+    "inversion, tested too": "invert(p=0.5) + invert_test(p=0.5)",
+    "JTT": "jtt()",
+    "SAM": "sam()",
+    "SWA": "swa()",
+    "SWAD": "swad()",
+    "DFR": f"dfr({BY}, fewest=1)",
+    "cRT": "crt()",
+    "post-hoc logit adjustment": "posthoc_logit_adjustment()",
+    "post-hoc group logit adjustment": f"posthoc_logit_adjustment({BY})",
+    "group offsets": f"group_offsets({BY})",
 }
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a compile group's stacked state. Nothing else touches orbax."""
+"""Checkpoints of a compile group's stacked arrays. Nothing else touches orbax."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         self._manager = ocp.CheckpointManager(directory.resolve(), options=options)
 
-    def save(self, epochs_done: int, state: Any, meta: dict) -> None:
-        """Starts writing the state after `epochs_done` epochs; `meta` is JSON."""
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-        self._manager.save(epochs_done, args=args)
+    def save(self, number: int, parts: dict[str, Any], meta: dict) -> None:
+        """Starts writing checkpoint `number`: pytrees by name, each restored by itself, and `meta`, which is JSON."""
+        trees = {name: ocp.args.StandardSave(tree) for name, tree in parts.items()}
+        self._manager.save(number, args=ocp.args.Composite(**trees, meta=ocp.args.JsonSave(meta)))
 
-    def restore(self, abstract: Any) -> tuple[int, Any, dict] | None:
+    def restore(self, abstract: dict[str, Any]) -> tuple[dict[str, Any], dict] | None:
         """The newest readable checkpoint.
 
         Args:
-          abstract: pytree of jax.ShapeDtypeStruct like the state.
+          abstract: the parts that are wanted, pytrees of jax.ShapeDtypeStruct.
 
         Returns:
-          Epochs done, state, meta; None if there is no readable checkpoint.
+          Those parts, and meta; None if there is no readable checkpoint.
         """
         target = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(
@@ -38,13 +38,14 @@ class Checkpoints:
             abstract,
         )
         for step in sorted(self._manager.all_steps(), reverse=True):
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(target), meta=ocp.args.JsonRestore())
+            trees = {name: ocp.args.StandardRestore(tree) for name, tree in target.items()}
+            args = ocp.args.Composite(**trees, meta=ocp.args.JsonRestore())
             try:
                 restored = self._manager.restore(step, args=args)
             except Exception as e:  # a damaged checkpoint fails in many ways; the one before it may be whole
-                logging.warning("checkpoint %s of epoch %d is unreadable (%s)", self._manager.directory, step, e)
+                logging.warning("checkpoint %d of %s is unreadable (%s)", step, self._manager.directory, e)
                 continue
-            return step, restored["state"], restored["meta"]
+            return {name: restored[name] for name in target}, restored["meta"]
         return None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The training step, the epoch loop, and per-member schedules and stopping, for one compile group.
+"""The compiled functions of one compile group: the training step, the epoch, prediction.
 
 Everything here is pure and traced; the host loop is in `train`. Shapes: S members, B batch, N training images,
 K classes.
@@ -15,41 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct, traverse_util
+from flax import traverse_util
 
-from frown_jax import augment, heads, losses, mixing, objective, sampling
-from frown_jax.members import Member, Terms
+from frown_jax import augment, averaging, heads, mixing, objective, sampling, schedule
+from frown_jax.members import Member, Shape, Terms
 from frown_jax.metrics.device import multiclass_auroc
+from frown_jax.models.layers import BatchNorm
 from frown_jax.packing import Packing
+from frown_jax.schedule import select
+from frown_jax.state import Predictor, State, Sums
 
 Tree = Any  # a pytree of arrays
-
-
-class State(struct.PyTreeNode):
-    """All that changes while training, stacked over members [S, ...]."""
-
-    params: Tree
-    batch_stats: Tree
-    optimiser: optax.OptState
-    best_params: Tree
-    best_batch_stats: Tree
-    best_score: jax.Array  # validation AUROC
-    best_epoch: jax.Array  # int32, -1 before the first
-    rate_scale: jax.Array  # of the plateau schedule
-    plateau_best: jax.Array  # validation loss
-    plateau_wait: jax.Array  # int32 epochs
-    active: jax.Array  # bool; a member that stopped or failed is frozen
-    failed_step: jax.Array  # int32 step of the first non-finite loss or gradient, -1 if none
-    group_weights: jax.Array  # [G] of GroupDRO
-    reader: objective.Reader  # how classes are read off the network's outputs
-
-
-class Sums(struct.PyTreeNode):
-    """Running totals of an epoch, [S]."""
-
-    loss: jax.Array
-    correct: jax.Array
-    count: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,27 +36,10 @@ class Static:
     image_size: int
     batch_size: int
     evaluation_batch_size: int
-    classes: int
-    groups: int = 1
-    inputs: int = 1
+    shape: Shape
     adversaries: int = 1
     head: str = ""  # see mitigations.registry.Method
     terms: Terms = dataclasses.field(default_factory=Terms)
-
-
-def _rate_factor(member: Member, state_scale: jax.Array, epoch: jax.Array, step: jax.Array, batch: int) -> jax.Array:
-    """What the schedule multiplies the member's learning rate by."""
-    own_steps = (member.sampling_size + batch - 1) // batch
-    passed = epoch + step / own_steps  # epochs
-    stairs = member.schedule_factor ** (epoch // member.schedule_patience).astype(jnp.float32)
-    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(passed / member.epochs, 1)))
-    factor = jnp.stack([jnp.ones(()), stairs, state_scale, cosine])[member.schedule]
-    warm = jnp.where(member.warmup_epochs > 0, (passed + 1 / own_steps) / jnp.maximum(member.warmup_epochs, 1e-9), 1)
-    return factor * jnp.minimum(warm, 1)
-
-
-def _select(choose: jax.Array, new: Tree, old: Tree) -> Tree:
-    return jax.tree.map(lambda a, b: jnp.where(choose, a, b), new, old)
 
 
 class Engine:
@@ -94,13 +53,17 @@ class Engine:
         self._adam = optax.scale_by_adam()
         packed = packing(self._train, (0, 0, 0, None, None, None, None, None))
         finish = packing(self._finish_epoch, (0, 0, None, None, None))
-        predict = packing(self._predict, (0, 0, 0, 0, 0, None))
+        predict = packing(self._predict, (0, 0, None))
+        describe = packing(self._describe, (0, 0, None))
 
         def train(state: State, *rest):
-            # The best weights do not change in steps: passed around them, they are not copied.
-            best = {"best_params": state.best_params, "best_batch_stats": state.best_batch_stats}
-            state, sums = packed(state.replace(**dict.fromkeys(best, ())), *rest)
-            return state.replace(**best), sums
+            # What does not change in steps is passed around them, so that it is not copied.
+            best, averages = state.best, state.averages
+            light = None if averages is None else averages.replace(mean=(), segments=())
+            state, sums = packed(state.replace(best=(), averages=light), *rest)
+            if averages is not None and state.averages is not None:
+                averages = state.averages.replace(mean=averages.mean, segments=averages.segments)
+            return state.replace(best=best, averages=averages), sums
 
         def epoch(state: State, sums: Sums, group: Member, train_set, val_set, number: jax.Array):
             state, sums = train(state, sums, group, *train_set, number, 0, self.steps_per_epoch)
@@ -111,6 +74,9 @@ class Engine:
         self.epoch = jax.jit(epoch, donate_argnums=(0, 1))  # both in one program
         self.init = jax.jit(jax.vmap(self._init, in_axes=(0, None)))
         self.predict = jax.jit(predict)
+        self.describe = jax.jit(describe)
+        self.restart = jax.jit(packing(self._restart, (0, 0, None, None, None, None)), donate_argnums=0)
+        self.conclude = jax.jit(packing(self._conclude, (0, 0, None, None, None, None)), donate_argnums=0)
 
     # --- one member; `packing` makes it everybody's -------------------------------------------------------------
 
@@ -129,23 +95,27 @@ class Engine:
             shape = jax.eval_shape(lambda: s.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
             wide = shape[1]["features"].shape[-1]
             key = jax.random.fold_in(key, 1)
-            params |= heads.initial(key, s.head, wide, s.classes, s.groups, s.inputs, s.adversaries)
+            params |= heads.initial(key, s.head, wide, s.shape.classes, s.shape.groups, s.shape.inputs, s.adversaries)
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
         return State(
             params=params,
             batch_stats=stats,
             optimiser=self._adam.init(params),
-            best_params=jax.tree.map(jnp.copy, params),
-            best_batch_stats=jax.tree.map(jnp.copy, stats),
+            best=Predictor(
+                params=jax.tree.map(jnp.copy, params),
+                batch_stats=jax.tree.map(jnp.copy, stats),
+                reader=jax.tree.map(jnp.asarray, member.objective.reader),
+                epoch=i32(-1),
+            ),
             best_score=jnp.zeros(()),
-            best_epoch=i32(-1),
             rate_scale=jnp.ones(()),
             plateau_best=jnp.full((), jnp.inf, jnp.float32),
             plateau_wait=i32(0),
             active=jnp.asarray(True),
             failed_step=i32(-1),
             group_weights=objective.first_group_weights(member.objective),
-            reader=jax.tree.map(jnp.asarray, member.objective.reader),
+            factors=jnp.ones(len(member.example_weights)) if s.terms.restart else None,
+            averages=averaging.start(params, s.terms.memory) if s.terms.averaging else None,
         )
 
     def _loss(self, params: Tree, state: State, member: Member, batch: mixing.Mixed, rows: jax.Array, y, valid, key):
@@ -159,8 +129,8 @@ class Engine:
             dropout_key=key,
             mutable=["batch_stats"],
         )
-        o, classes, groups = member.objective, self.static.classes, member.groups[rows]
-        membership = jax.nn.one_hot(groups, self.static.groups)
+        o, classes, groups = member.objective, self.static.shape.classes, member.groups[rows]
+        membership = jax.nn.one_hot(groups, self.static.shape.groups)
         if self.static.head == heads.AWARE:
             told = o.reader.inputs[groups] * (groups >= 0)[:, None]
             logits = heads.aware_logits(params, logits, told)
@@ -169,6 +139,9 @@ class Engine:
             other = objective.example_losses(logits, y[batch.partner], groups, o, classes)
             per_example = batch.share * per_example + (1 - batch.share) * other
         weights = member.class_weights[y] * member.example_weights[rows]
+        if self.static.terms.restart:
+            assert state.factors is not None
+            weights *= state.factors[rows]
         loss, group_weights = objective.pooled(
             per_example, weights, valid, member.normaliser, membership, state.group_weights, o
         )
@@ -177,7 +150,7 @@ class Engine:
             p, chosen = jax.nn.softmax(logits), self.static.terms.penalties
             loss = loss + objective.penalty(p, out["features"], y, membership, valid, o, chosen)
         if self.static.head == heads.ADVERSARY:
-            columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.groups)
+            columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.shape.groups)
             loss = loss + heads.adversary_loss(params, out["features"], y, columns, valid, o.adversary)
         correct = ((logits.argmax(-1) == y) & valid).sum()
         stats = updated.get("batch_stats", {})
@@ -202,23 +175,30 @@ class Engine:
         if self.static.terms.mixing:
             mixed = mixing.mix(jax.random.fold_in(key, 2), x, y, member.groups[rows], valid, member.mixing)
         grad_of = jax.value_and_grad(self._loss, has_aux=True)
-        (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(
-            state.params, state, member, mixed, rows, y, valid, dropout_key
-        )
+        rest = (state, member, mixed, rows, y, valid, dropout_key)
+        (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(state.params, *rest)
+        if self.static.terms.sharpness:
+            # Foret et al. 2021: the gradient at the worst point within the radius, to first order.
+            reach = member.sam_radius / (optax.tree.norm(grads) + 1e-12)
+            grads = grad_of(jax.tree.map(lambda p, g: p + reach * g, state.params, grads), *rest)[1]
         # A sum is not finite if an entry is not; its square root and squares would cost a copy of the gradient.
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.sum(grads))
         updates, optimiser = self._adam.update(grads, state.optimiser)
-        rate = member.learning_rate * _rate_factor(member, state.rate_scale, epoch, step, batch)
+        rate = member.learning_rate * schedule.rate_factor(member, state.rate_scale, epoch, step, batch)
         updates = jax.tree.map(lambda u, p: -rate * (u + member.weight_decay * p), updates, state.params)
         params = optax.apply_updates(state.params, self._trained(updates))
 
         running = state.active & valid.any()
         go = running & finite
         failed = running & ~finite
+        averages = state.averages
+        if averages is not None:
+            averages = select(go, averaging.after_step(averages, params), averages)
         state = state.replace(
-            params=_select(go, params, state.params),
-            batch_stats=_select(go, stats, state.batch_stats),
-            optimiser=_select(go, optimiser, state.optimiser),
+            params=select(go, params, state.params),
+            batch_stats=select(go, stats, state.batch_stats),
+            optimiser=select(go, optimiser, state.optimiser),
+            averages=averages,
             group_weights=jnp.where(go, group_weights, state.group_weights),
             active=state.active & ~failed,
             failed_step=jnp.where(failed, epoch * self.steps_per_epoch + step, state.failed_step).astype(jnp.int32),
@@ -248,81 +228,111 @@ class Engine:
 
     def _finish_epoch(self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array):
         """Predicts the validation images and judges the epoch by them."""
-        groups = member.validation_groups
-        logits = self._predict(state.params, state.batch_stats, state.active, state.reader, groups, images)
-        return self._judge(state, member, logits, labels, epoch)
+        now = state.best.replace(params=state.params, batch_stats=state.batch_stats)
+        logits = self._logits(now, member.validation_groups, images, state.active)
+        return schedule.judge(state, member, logits, labels, epoch, self.steps_per_epoch)
 
-    def _judge(self, state: State, member: Member, logits: jax.Array, labels: jax.Array, epoch: jax.Array):
-        """Validation metrics of an epoch, best weights, plateau, early stopping."""
-        score = multiclass_auroc(jax.nn.softmax(logits), labels)
-        loss = losses.cross_entropy(logits, labels).mean()
-        accuracy = (logits.argmax(-1) == labels).mean()
-        improved = state.active & (score - state.best_score >= member.min_improvement)
-        best_epoch = jnp.where(improved, epoch, state.best_epoch)
-        # torch's ReduceLROnPlateau: better by a factor of 1e-4, dropped when it has waited longer than patience.
-        lower = loss < state.plateau_best * (1 - 1e-4)
-        wait = jnp.where(lower, 0, state.plateau_wait + 1)
-        drop = wait > member.schedule_patience
-        stop = (epoch - best_epoch > member.patience) | (epoch + 1 >= member.epochs)
-        frozen = state
-        state = state.replace(
-            best_params=_select(improved, state.params, state.best_params),
-            best_batch_stats=_select(improved, state.batch_stats, state.best_batch_stats),
-            best_score=jnp.where(improved, score, state.best_score),
-            best_epoch=best_epoch.astype(jnp.int32),
-            rate_scale=jnp.where(drop, state.rate_scale * member.schedule_factor, state.rate_scale),
-            plateau_best=jnp.where(lower, loss, state.plateau_best),
-            plateau_wait=jnp.where(drop, 0, wait).astype(jnp.int32),
-            active=state.active & ~stop,
-        )
-        metrics = {
-            "val_loss": loss,
-            "val_accuracy": accuracy,
-            "val_auroc": score,
-            "best_val_auroc": state.best_score,
-            "ran": frozen.active | (frozen.failed_step >= epoch * self.steps_per_epoch),
-        }
-        return _select(frozen.active, state, frozen), metrics
+    def _restart(
+        self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array, pretrained: Tree
+    ) -> State:
+        """Where the first stage of a member ends with this epoch: what it got wrong counts more, and all begins anew.
 
-    def _predict(
+        Just Train Twice (Liu et al. 2021). Its copies of the wrong images are factors here, of mean 1.
+        """
+        due = state.active & (member.restart.epochs == epoch + 1)
+        now = state.best.replace(params=state.params, batch_stats=state.batch_stats)
+        wrong = self._logits(now, member.groups, images, due).argmax(-1) != labels
+        factors = jnp.where(wrong, member.restart.factor, 1.0)
+        return select(due, self._init(member, pretrained).replace(factors=factors / factors.mean()), state)
+
+    def _conclude(
         self,
-        params: Tree,
-        stats: Tree,
-        wanted: jax.Array,
-        reader: objective.Reader,
-        groups: jax.Array,
+        state: State,
+        member: Member,
         images: jax.Array,
-    ) -> jax.Array:
-        """Logits of one member on every image, float32 [N, K]; zeros where not `wanted`.
+        val_images: jax.Array,
+        labels: jax.Array,
+        epoch: jax.Array,
+    ) -> State:
+        """After the last epoch: averaged weights, if there are any, predict from now on.
 
-        `groups` int [N] are -1 where they are not known.
+        Args:
+          state, member: unstacked.
+          images: of training.
+          val_images, labels: of validation.
+          epoch: the last one.
+        """
+        assert state.averages is not None
+        params, there = averaging.conclude(state.averages, member.averaging)
+        stats = self._statistics(params, state.batch_stats, member, images)
+        mean = Predictor(params, stats, state.best.reader, jnp.asarray(epoch, jnp.int32))
+        logits = self._logits(mean, member.validation_groups, val_images, there)
+        score = multiclass_auroc(jax.nn.softmax(logits), labels)
+        return select(there, state.replace(best=mean, best_score=score), state)
+
+    def _statistics(self, params: Tree, stats: Tree, member: Member, images: jax.Array) -> Tree:
+        """Running statistics of weights that were never trained with: means over the batches of an epoch."""
+        if not jax.tree.leaves(stats):
+            return stats
+        batch, steps = self.static.batch_size, self.steps_per_epoch
+        key = jax.random.fold_in(jax.random.key(member.seed), 3)
+        size = member.sampling_size
+        rows = sampling.epoch_rows(key, member.redraw, member.sampling, size, steps, batch)
+
+        def one(step: jax.Array, mean: Tree) -> Tree:
+            valid = step * batch + jnp.arange(batch) < size
+            own = jax.random.fold_in(key, step)
+            x = augment.batch(images, rows[step], member.augmentation, own, self.static.image_size)
+            variables = {"params": params, "batch_stats": stats}
+            after = self.static.model.apply(variables, x, train=True, mask=valid, mutable=["batch_stats"])[1]
+            # A batch moves statistics by the momentum: from where they land, its own.
+            of_batch = jax.tree.map(lambda a, b: b + (a - b) / BatchNorm.momentum, after["batch_stats"], stats)
+            return jax.tree.map(lambda m, b: m + (b - m) / (step + 1), mean, of_batch)
+
+        return jax.lax.fori_loop(0, (size + batch - 1) // batch, one, jax.tree.map(jnp.zeros_like, stats))
+
+    def _describe(self, predictor: Predictor, groups: jax.Array, images: jax.Array) -> dict[str, jax.Array]:
+        """What a member makes of every image: 'logits' float32 [N, K] and 'penultimate' [N, F], the head's inputs.
+
+        Args:
+          predictor: of the member.
+          groups: int [N], -1 where they are not known.
+          images: uint8 [N, H, W, 3].
         """
         count = images.shape[0]
         size = min(self.static.evaluation_batch_size, count)
         batches = -(-count // size)
         padded = jnp.pad(images, ((0, batches * size - count), (0, 0), (0, 0), (0, 0)))
+        variables = {"params": predictor.params, "batch_stats": predictor.batch_stats}
 
-        def batch(raw: jax.Array) -> jax.Array:
+        def batch(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
             x = augment.plain(raw, self.static.image_size)
-            return self.static.model.apply({"params": params, "batch_stats": stats}, x, train=False)[0]
+            logits, out = self.static.model.apply(variables, x, train=False)
+            return logits, out["penultimate"]
+
+        each = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
+        logits, penultimate = (a.reshape(batches * size, -1)[:count] for a in each)
+        reader = predictor.reader
+        if self.static.head == heads.AWARE:
+            logits = heads.marginalised(predictor.params, logits, groups, reader.inputs, reader.shares)
+        else:
+            logits = objective.class_logits(logits, groups, reader, self.static.shape.classes)
+        return {"logits": logits, "penultimate": penultimate}
+
+    def _predict(self, predictor: Predictor, groups: jax.Array, images: jax.Array) -> jax.Array:
+        """Logits alone; zeros for a member that finished no epoch."""
+        return self._logits(predictor, groups, images, predictor.epoch >= 0)
+
+    def _logits(self, predictor: Predictor, groups: jax.Array, images: jax.Array, wanted: jax.Array) -> jax.Array:
+        """See `_describe`; where members run one after another, nothing is computed for one that is not `wanted`."""
 
         def every_batch() -> jax.Array:
-            logits = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
-            logits = logits.reshape(batches * size, -1)[:count]
-            if self.static.head == heads.AWARE:
-                return heads.marginalised(params, logits, groups, reader.inputs, reader.shares)
-            return objective.class_logits(logits, groups, reader, self.static.classes)
+            return self._describe(predictor, groups, images)["logits"]
 
         if self.packing.how == "vmap":
             return every_batch()
         shape = jax.eval_shape(every_batch)
         return jax.lax.cond(wanted, every_batch, lambda: jnp.zeros(shape.shape, shape.dtype))
-
-
-def no_sums(count: int) -> Sums:
-    """Zero totals for `count` members."""
-    zero = np.zeros(count, np.float32)
-    return Sums(*(jnp.asarray(zero) for _ in range(3)))
 
 
 def steps_per_epoch(group: Member, batch_size: int) -> int:

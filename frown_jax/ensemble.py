@@ -8,44 +8,37 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from frown_jax import members, packing
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
-from frown_jax.engine import Engine, State, Static
+from frown_jax.engine import Engine, Static
 from frown_jax.mitigations import registry
 from frown_jax.models.build import network
+from frown_jax.readout import Readout
 from frown_jax.rundir import RunDir
 from frown_jax.training_set import TrainingSet
 
 
 def make_engine(
     config: ConfigDict,
-    classes: int,
-    groups: int = 1,
-    inputs: int = 1,
+    shape: members.Shape,
     steps_per_epoch: int = 1,
     steps_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
     terms: members.Terms | None = None,
 ) -> Engine:
-    """The compiled functions of a group with this config, over all local devices unless told otherwise.
-
-    `groups` and `inputs` are what members.group_count and input_count say of its runs.
-    """
+    """The compiled functions of a group with this config, over all local devices unless told otherwise."""
     head = registry.head_of(config.mitigation)
-    outputs = classes * groups if head == "domain" else classes
+    outputs = shape.classes * shape.groups if head == "domain" else shape.classes
     static = Static(
         model=network(config.model, outputs),
         image_size=config.model.image_size,
         batch_size=config.batch_size,
         evaluation_batch_size=config.evaluation_batch_size,
-        classes=classes,
-        groups=groups,
-        inputs=inputs,
+        shape=shape,
         adversaries=registry.adversary_count(config.mitigation),
         head=head,
         terms=terms or members.Terms(),
@@ -90,27 +83,25 @@ class Ensemble:
         self.attributes = {k: tuple(v) for k, v in described["attributes"].items()}
         self.image_side = int(described["image_side"])
         self.specs: list[members.Spec] = []
-        self._parts: list[tuple[Engine, State, np.ndarray, list[str]]] = []
+        self._parts: list[Readout] = []
         groups = members.expand(self.config, stored["points"])
         programs = run.read_programs()
         for index, group in enumerate(members.regroup(groups, programs) if programs else groups):
             self._restore(run, index, group)
 
     def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
-        groups = members.group_count(group.specs, len(self.classes), self.attributes)
-        inputs = members.input_count(group.specs, len(self.classes), self.attributes)
-        engine = make_engine(group.config, len(self.classes), groups, inputs, devices=jax.local_devices()[:1])
+        shape = members.shape_of(group.specs, len(self.classes), self.attributes)
+        engine = make_engine(group.config, shape, devices=jax.local_devices()[:1])
         nobody = TrainingSet(self.classes, np.zeros(1, np.int32), {}, {})
-        stacked = members.stack([members.build(s, nobody, groups, inputs) for s in group.specs])
+        stacked = members.stack([members.build(s, nobody, shape) for s in group.specs])
         checkpoints = Checkpoints(run.checkpoints(index))
-        restored = checkpoints.restore(jax.eval_shape(engine.init, stacked, None))
+        restored = checkpoints.restore({"predictor": jax.eval_shape(engine.init, stacked, None).best})
         checkpoints.close()
         if restored is None:
             raise ConfigError(f"{run.checkpoints(index)} holds no readable checkpoint: run the run's command again")
-        state = restored[1]
-        usable = np.flatnonzero(np.asarray(state.best_epoch) >= 0)
-        self.specs += [group.specs[i] for i in usable]
-        self._parts.append((engine, state, usable, [s.config.mitigation for s in group.specs]))
+        finishes = run.read_finishes([s.member for trained in group.specs for s in trained.all])
+        self._parts.append(Readout(engine, restored[0]["predictor"], group.specs, finishes))
+        self.specs += self._parts[-1].members
 
     def probabilities(self, images: np.ndarray, attributes: TrainingSet | None = None) -> np.ndarray:
         """Class probabilities of every member.
@@ -122,21 +113,7 @@ class Ensemble:
         Returns:
           float32 [members, N, classes].
         """
-        out = []
-        for engine, state, usable, texts in self._parts:
-            wanted = state.best_epoch >= 0
-            unknown = np.full(len(images), -1, np.int32)
-            groups = [unknown if attributes is None else registry.head_groups(t, attributes) for t in texts]
-            logits = engine.predict(
-                state.best_params,
-                state.best_batch_stats,
-                wanted,
-                state.reader,
-                jnp.asarray(np.stack(groups)),
-                jnp.asarray(images),
-            )
-            out.append(np.asarray(jax.nn.softmax(logits))[usable])
-        return np.concatenate(out)
+        return np.concatenate([part.probabilities(images, attributes) for part in self._parts])
 
 
 def _config_dict(stored: dict) -> ConfigDict:

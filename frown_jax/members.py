@@ -17,18 +17,19 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from frown_jax import mixing, objective
+from frown_jax import averaging, mixing, objective
 from frown_jax.augment import Augmentation
+from frown_jax.averaging import Averaging
 from frown_jax.losses import PER_COUNT, PER_WEIGHT
 from frown_jax.mitigations import registry
 from frown_jax.mixing import Mixing
 from frown_jax.objective import Objective
 from frown_jax.sampling import Redraw, still
-from frown_jax.training_set import LABEL, TrainingSet
+from frown_jax.training_set import LABEL, TrainingSet, effective_weight
 
 CONSTANT, STEP, PLATEAU, COSINE = range(4)
 SCHEDULES = {"constant": CONSTANT, "step": STEP, "plateau": PLATEAU, "cosine": COSINE}
-CLASS_WEIGHTS = ("none", "inverse", "repo")
+CLASS_WEIGHTS = ("none", "inverse", "effective_number", "repo")
 NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT}
 
 # Sections of the config whose fields are values of a member, not parts of the program.
@@ -45,10 +46,25 @@ class Terms:
     Attributes:
       penalties: positions in penalties.PENALTIES.
       mixing: whether batches are mixed.
+      sharpness: whether gradients are taken a step uphill.
+      restart: whether a first stage tells which images count more in a second one.
+      averaging: whether weights are averaged.
+      memory: epochs whose weights that remembers.
     """
 
     penalties: tuple[int, ...] = ()
     mixing: bool = False
+    sharpness: bool = False
+    restart: bool = False
+    averaging: bool = False
+    memory: int = 0
+
+
+class Restart(struct.PyTreeNode):
+    """A first stage whose errors the second one looks at; scalars."""
+
+    epochs: Array  # int32 of the first stage; 0: there is none
+    factor: Array  # of the images that it gets wrong
 
 
 class Member(struct.PyTreeNode):
@@ -76,6 +92,9 @@ class Member(struct.PyTreeNode):
     objective: Objective
     adversary_groups: Array  # int32 [A, N], what each adversary tells apart
     mixing: Mixing
+    sam_radius: Array  # of sharpness-aware steps; 0: plain ones
+    restart: Restart
+    averaging: Averaging
     validation_groups: Array  # int32 [V], for heads that look at them
 
 
@@ -87,6 +106,12 @@ class Spec:
     method: str
     seed: int
     config: FrozenConfigDict
+    sharing: tuple[Spec, ...] = ()  # others that train exactly so, and differ in what is done afterwards
+
+    @property
+    def all(self) -> tuple[Spec, ...]:
+        """The runs that this training serves."""
+        return (self, *self.sharing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +126,9 @@ def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
     """Weight of each class from its count in training.
 
     Args:
-      how: 'none' (1), 'inverse' (n / (K n_k), mean 1 over the examples), 'repo' (softmax(1 / n_k), which is what
-        the first study's code computes and is uniform in effect).
+      how: 'none' (1), 'inverse' (n / (K n_k)), 'effective_number' (in proportion to (1 - b) / (1 - b^n_k), b = .9999;
+        Cui et al. 2019), both of mean 1 over the examples, 'repo' (softmax(1 / n_k), which is what the first study's
+        code computes and is uniform in effect).
       counts: int [K].
 
     Returns:
@@ -118,63 +144,69 @@ def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
     inverse = np.divide(1, counts, out=np.zeros_like(counts), where=present)
     if how == "inverse":
         return (inverse * counts.sum() / present.sum()).astype(np.float32)
+    if how == "effective_number":
+        effective = effective_weight(counts)
+        return (effective * counts.sum() / (effective * counts).sum()).astype(np.float32)
     if how == "repo":
         powers = np.where(present, np.exp(inverse), 0)
         return (powers / powers.sum()).astype(np.float32)
     raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
 
 
-def _column_sizes(classes: int, vocabularies: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    return {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Sizes of a program's arrays that its members' data and mitigations decide.
+
+    Attributes:
+      classes: K.
+      groups: G, the most groups that a mitigation of its members divides images into.
+      inputs: D, of attribute-aware networks: one for each value of their attributes.
+    """
+
+    classes: int
+    groups: int = 1
+    inputs: int = 1
 
 
-def group_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> int:
-    """The most groups that a mitigation of these runs divides images into; the size of the program's group arrays.
+def shape_of(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> Shape:
+    """What the runs of one program need.
 
     Raises:
       MitigationError: a mitigation groups by a column that there is not.
     """
-    sizes = _column_sizes(classes, vocabularies)
-    return max(registry.group_count(s.config.mitigation, sizes) for s in specs)
+    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    texts = [s.config.mitigation for s in specs]
+    groups, inputs = (max(f(t, sizes) for t in texts) for f in (registry.group_count, registry.input_count))
+    return Shape(classes, groups, inputs)
 
 
-def input_count(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> int:
-    """Inputs of attribute-aware runs: one for each value of their attributes; at least 1.
-
-    Raises:
-      MitigationError: a mitigation groups by a column that there is not.
-    """
-    sizes = _column_sizes(classes, vocabularies)
-    return max(registry.input_count(s.config.mitigation, sizes) for s in specs)
-
-
-def check(programs: Sequence[Group], data: TrainingSet) -> None:
+def check(programs: Sequence[Group], data: TrainingSet, validation: TrainingSet) -> None:
     """Builds every kind of member once, so that a mitigation that does not fit the data is told before any training.
 
     Raises:
       MitigationError: naming the mitigation and what is wrong.
     """
     for group in programs:
-        groups, inputs = (f(group.specs, len(data.classes), data.vocabularies) for f in (group_count, input_count))
+        shape = shape_of(group.specs, len(data.classes), data.vocabularies)
         for spec in {s.config.mitigation: s for s in group.specs}.values():
-            build(spec, data, groups, inputs, data)
+            build(spec, data, shape, validation)
+        for text in {s.config.mitigation for trained in group.specs for s in trained.all}:
+            registry.finishers(text, data, validation)
 
 
-def build(
-    spec: Spec, data: TrainingSet, groups: int = 1, inputs: int = 1, validation: TrainingSet | None = None
-) -> Member:
+def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation: TrainingSet | None = None) -> Member:
     """The member of a spec on a training set.
 
     Args:
       spec: the run.
       data: N training images.
-      groups, inputs: at least `group_count` and `input_count` of the runs that share its program.
+      shape: of its program; None for a run without groups.
       validation: V images; None for a member that is only to predict, whose mitigation is left out.
 
     Raises:
       MitigationError: its mitigation does not fit the data.
     """
-    c = spec.config
+    c, shape = spec.config, shape or Shape(len(data.classes))
     labels, classes, count = data.labels, len(data.classes), len(data)
     f, i = np.float32, np.int32
     values: registry.Values = {
@@ -197,9 +229,12 @@ def build(
         "redraw": still(count, count),
         "augmentation": Augmentation(**{k: f(v) for k, v in c.augment.items()}),
         "groups": np.full(count, -1, i),
-        "objective": objective.plain(classes, groups, inputs),
+        "objective": objective.plain(classes, shape.groups, shape.inputs),
         "adversary_groups": np.full((registry.adversary_count(c.mitigation), count), -1, i),
         "mixing": mixing.nothing(),
+        "sam_radius": f(0),
+        "restart": Restart(i(0), f(1)),
+        "averaging": averaging.nothing(),
         "validation_groups": np.zeros(0, i),
     }
     if validation is not None:
@@ -225,8 +260,20 @@ def stack(members: Sequence[Member]) -> Member:
 
 def terms(group: Member) -> Terms:
     """The terms of a stacked group."""
-    used = (np.asarray(group.objective.penalties) != 0).any(0)
-    return Terms(tuple(np.flatnonzero(used).tolist()), bool((np.asarray(group.mixing.alpha) > 0).any()))
+
+    def any_of(values: Array) -> bool:
+        return bool((np.asarray(values) > 0).any())
+
+    kind = np.asarray(group.averaging.kind)
+    longest = np.maximum(group.averaging.converge, group.averaging.tolerance)[kind == averaging.SWAD]
+    return Terms(
+        penalties=tuple(np.flatnonzero((np.asarray(group.objective.penalties) != 0).any(0)).tolist()),
+        mixing=any_of(group.mixing.alpha),
+        sharpness=any_of(group.sam_radius),
+        restart=any_of(group.restart.epochs),
+        averaging=any_of(kind),
+        memory=int(longest.max(initial=0)),
+    )
 
 
 def points_of(sweep: Callable[[Callable[..., None]], None] | None) -> list[dict[str, object]]:
@@ -245,12 +292,13 @@ def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Grou
       points: overrides by dotted field name.
 
     Returns:
-      Groups in order of first appearance; `Spec.member` counts through the whole grid.
+      Groups in order of first appearance; `Spec.member` counts through the whole grid. Runs whose trainings are the
+      same are one Spec, which names the others.
 
     Raises:
       KeyError: a point names a field that the config does not have.
     """
-    groups: dict[str, list[Spec]] = {}
+    groups: dict[str, dict[tuple[str, int], Spec]] = {}
     member = 0
     for point in points:
         own = config.copy_and_resolve_references()
@@ -259,9 +307,13 @@ def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Grou
         frozen = FrozenConfigDict(own)
         for seed in config.seeds:
             spec = Spec(member=member, method=own.method, seed=int(seed), config=frozen)
-            groups.setdefault(_static_part(own), []).append(spec)
+            group = groups.setdefault(_static_part(own), {})
+            key = _training_part(own), int(seed)
+            first = group.get(key)
+            group[key] = spec if first is None else dataclasses.replace(first, sharing=(*first.sharing, spec))
             member += 1
-    return [Group(config=specs[0].config, specs=tuple(specs)) for specs in groups.values()]
+    trained = [tuple(group.values()) for group in groups.values()]
+    return [Group(config=specs[0].config, specs=specs) for specs in trained]
 
 
 def split(group: Group, most: int) -> list[Group]:
@@ -275,6 +327,12 @@ def regroup(groups: Sequence[Group], programs: Sequence[Sequence[int]]) -> list[
     """The groups cut as `programs` says: a list of member numbers for each part."""
     of_member = {spec.member: (group, spec) for group in groups for spec in group.specs}
     return [dataclasses.replace(of_member[part[0]][0], specs=tuple(of_member[m][1] for m in part)) for part in programs]
+
+
+def _training_part(config: ConfigDict) -> str:
+    """Everything that a training depends on but its seed, as text."""
+    fields = sorted((k, str(v)) for k, v in config.items() if k not in ("method", "mitigation", "seeds"))
+    return f"{fields} {registry.in_training(config.mitigation)}"
 
 
 def _static_part(config: ConfigDict) -> str:

@@ -114,13 +114,14 @@ def mmd(p, features, labels, membership, valid) -> jax.Array:
 
 
 def mindiff(p, features, labels, membership, valid) -> jax.Array:
-    """MinDiff (Prost et al. 2019): MMD^2 of the probability of the true class, kernel exp(-d^2 / (2 l^2)), l = 0.1.
+    """MinDiff (Prost et al. 2019): MMD^2 of the probability of the true class, kernel exp(-d^2 / l^2), l = 0.1.
 
-    The published one compares binary scores of negatives; over K classes the true class' probability stands for it.
+    The published one compares binary scores of negatives; over K classes the true class' probability stands for it. As
+    TensorFlow Model Remediation's, whose test vectors it gives.
     """
     del features
     score = jnp.take_along_axis(p, labels[:, None], 1)
-    kernel = jnp.exp(-_squared_distances(score) / (2 * MINDIFF_LENGTH**2))
+    kernel = jnp.exp(-_squared_distances(score) / MINDIFF_LENGTH**2)
     return _pairwise(kernel, membership, valid)
 
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frown_jax.engine import State
 from frown_jax.members import Member
 from frown_jax.packing import Packing, gather, scatter
+from frown_jax.state import State
 
 
 def pad(tree, count: int):

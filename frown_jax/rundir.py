@@ -8,6 +8,7 @@ programs.json        which members train together
 members.csv          who is who: member, method, seed, best epoch, failed step
 metrics.jsonl        a line per epoch and member
 checkpoints/groupN/  orbax
+finishes/memberN.npz what follows training, for runs that ask for it: another last layer, offsets to the logits
 predictions.parquet  a row per member, split and image
 results.csv          long format: member, method, seed, split, metric, attribute, group, target, n, value, note
 summary.csv          the same per method: mean, sd, range, interval; and comparisons.csv, levelling.csv, ranks.csv,
@@ -35,9 +36,10 @@ from ml_collections import ConfigDict
 
 import frown_jax
 from frown_jax.config import ConfigError
+from frown_jax.finish import Finish
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
-_NOT_COMPARED = ("data.cache_dir", "members_per_device")  # of no effect on the results
+_NOT_COMPARED = ("data.cache_dir", "members_per_device", "hparams")  # of no effect on the results
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -141,14 +143,26 @@ class RunDir:
         path = self.path / "programs.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def write_finishes(self, finishes: Mapping[int, Finish]) -> None:
+        """Keeps what follows training, by member."""
+        (self.path / "finishes").mkdir(exist_ok=True)
+        for member, finish in finishes.items():
+            self.replace(f"finishes/member{member}.npz", lambda p, f=finish: p.write_bytes(f.to_bytes()))
+
+    def read_finishes(self, members: Iterable[int]) -> dict[int, Finish]:
+        """Of those of the members that have one."""
+        paths = {m: self.path / "finishes" / f"member{m}.npz" for m in members}
+        return {m: Finish.read(path) for m, path in paths.items() if path.is_file()}
+
     def checkpoints(self, group: int) -> pathlib.Path:
         return self.path / "checkpoints" / f"group{group}"
 
     def replace(self, name: str, write: Any) -> None:
         """Writes a file whole or not at all: `write(path)` to a temporary name, then a rename."""
-        temporary = self.path / f".{name}.partial"
+        path = self.path / name
+        temporary = path.with_name(f".{path.name}.partial")
         write(temporary)
-        temporary.replace(self.path / name)
+        temporary.replace(path)
 
     def write_json(self, name: str, value: Any) -> None:
         self.replace(name, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))

@@ -19,17 +19,18 @@ from frown_jax.capacity import find as find_capacity
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import load, validation_name
-from frown_jax.engine import State
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics import read, table
-from frown_jax.mitigations import registry
 from frown_jax.models import weights
 from frown_jax.packing import AXIS
 from frown_jax.predictions import predictions_frame
 from frown_jax.progress import Progress
+from frown_jax.readout import Readout
+from frown_jax.readout import finish as finish_members
 from frown_jax.report import files
 from frown_jax.roster import Roster, pad
 from frown_jax.rundir import RunDir, versions
+from frown_jax.state import State, Sums, no_sums
 from frown_jax.training_set import TrainingSet
 
 _CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
@@ -58,20 +59,19 @@ class GroupTrainer:
         self._config = group.config
         train = data.split("train")
         val = data.split(validation_name(self._config.data))
-        sets = TrainingSet.of(train), TrainingSet.of(val)
-        groups = members.group_count(group.specs, len(data.classes), data.attributes)
-        inputs = members.input_count(group.specs, len(data.classes), data.attributes)
-        self._group = members.stack([members.build(s, sets[0], groups, inputs, sets[1]) for s in group.specs])
+        self._sets = sets = TrainingSet.of(train), TrainingSet.of(val)
+        shape = members.shape_of(group.specs, len(data.classes), data.attributes)
+        self._group = members.stack([members.build(s, sets[0], shape, sets[1]) for s in group.specs])
         steps = engine.steps_per_epoch(self._group, self._config.batch_size)
         self._calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
+        self._terms = members.terms(self._group)
+        self._pretrained = _pretrained(self._config)
         self._engine = make_engine(
             self._config,
-            len(data.classes),
-            groups,
-            inputs,
+            shape,
             steps,
             -(-steps // self._calls),
-            terms=members.terms(self._group),
+            terms=self._terms,
         )
         put = self._engine.packing.everywhere
         self._train_set = put((jnp.asarray(train.images), jnp.asarray(train.labels)))
@@ -87,7 +87,6 @@ class GroupTrainer:
         """
         e, packing = self._engine, self._engine.packing
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self._group)
-        pretrained = _pretrained(self._config)
 
         def compile_for(count: int) -> jax.stages.Compiled:
             def stacked(tree):
@@ -95,9 +94,9 @@ class GroupTrainer:
                 return jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype, sharding=place), tree)
 
             group = stacked(one)
-            state = jax.eval_shape(e.init, group, pretrained)
+            state = jax.eval_shape(e.init, group, self._pretrained)
             state = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), state))
-            sums = jax.eval_shape(lambda: engine.no_sums(count))
+            sums = jax.eval_shape(lambda: no_sums(count))
             sums = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), sums))
             if self._calls == 1:
                 return e.epoch.lower(state, sums, group, self._train_set, self._val_set, 0).compile()
@@ -107,24 +106,30 @@ class GroupTrainer:
         limit = usable_bytes(packing.devices[0])
         return find_capacity(compile_for, len(self._specs), shared, packing.count, limit)
 
-    def _start(self) -> tuple[int, State]:
-        pretrained = _pretrained(self._config)
-        abstract = jax.eval_shape(self._engine.init, self._group, pretrained)
-        restored = self._checkpoints.restore(abstract)
+    def _start(self) -> tuple[int, State, bool]:
+        """Epochs done, the state after them, and whether what follows the last epoch is done too."""
+        abstract = jax.eval_shape(self._engine.init, self._group, self._pretrained)
+        restored = self._checkpoints.restore(_parts(abstract))
         if restored is None:
             self._run.keep_metrics(self._index, 0)
-            return 0, self._engine.init(self._group, pretrained)
-        epochs_done, state, _ = restored
-        self._run.keep_metrics(self._index, epochs_done)
+            return 0, self._engine.init(self._group, self._pretrained), False
+        parts, meta = restored
+        state = parts["state"].replace(best=parts["predictor"])
+        self._run.keep_metrics(self._index, meta["epochs_done"])
         if bool(np.asarray(state.active).any()):
-            logging.info("continuing after epoch %d", epochs_done)
-        return epochs_done, state
+            logging.info("continuing after epoch %d", meta["epochs_done"])
+        return meta["epochs_done"], state, meta["concluded"]
+
+    def _save(self, epochs_done: int, state: State, concluded: bool = False) -> None:
+        meta = {"epochs_done": epochs_done, "concluded": concluded}
+        self._checkpoints.save(epochs_done + concluded, _parts(state), meta)
 
     def train(self) -> State:
         """Runs to the end; returns the final state."""
-        epoch, state = self._start()
+        epoch, state, concluded = self._start()
         roster = Roster(self._engine.packing, self._group, state)
-        total = int(np.asarray(self._group.epochs).max())
+        first_stage = np.asarray(self._group.restart.epochs)
+        total = int((np.asarray(self._group.epochs) + first_stage).max())
         count = len(self._specs)
         began = time.monotonic()
         label = f"training {count} member{'s' * (count > 1)}"
@@ -132,18 +137,31 @@ class GroupTrainer:
             while epoch < total and roster.active.any():
                 progress.expect(int(self._images[self._running(roster)].sum()) * (total - epoch))
                 rows = self._epoch(roster, epoch, progress)
+                if epoch + 1 in first_stage:
+                    roster.state = self._engine.restart(
+                        roster.state, roster.group, *self._train_set, epoch, self._pretrained
+                    )
                 epoch += 1
                 roster.choose()
                 self._run.append_metrics(rows)
                 state = roster.whole()
-                self._checkpoints.save(epoch, state, {"epochs_done": epoch})
+                self._save(epoch, state)
                 best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
                 progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
+        state = roster.whole()
+        if self._terms.averaging and not concluded:
+            state = self._conclude(state, epoch)
+            self._save(epoch, state, concluded=True)
         self._checkpoints.close()
         self._run.add_time(training_seconds=time.monotonic() - began)
-        state = roster.whole()
         self._report_failures(state)
         return state
+
+    def _conclude(self, state: State, epochs: int) -> State:
+        packing, count = self._engine.packing, len(self._specs)
+        both = packing.cut(pad((state, self._group), packing.up(count)))
+        done = self._engine.conclude(*both, self._train_set[0], *self._val_set, epochs - 1)
+        return jax.tree.map(lambda a: a[:count], done)
 
     @staticmethod
     def _running(roster: Roster) -> np.ndarray:
@@ -152,7 +170,7 @@ class GroupTrainer:
     def _epoch(self, roster: Roster, epoch: int, progress: Progress) -> list[dict]:
         e = self._engine
         images = int(self._images[self._running(roster)].sum())
-        sums = e.packing.cut(engine.no_sums(len(roster.rows)))
+        sums = e.packing.cut(no_sums(len(roster.rows)))
         if self._calls == 1:
             (roster.state, metrics), sums = e.epoch(
                 roster.state, sums, roster.group, self._train_set, self._val_set, epoch
@@ -171,7 +189,7 @@ class GroupTrainer:
             roster.state, metrics = e.finish_epoch(roster.state, roster.group, *self._val_set, epoch)
         return self._rows(epoch, roster.rows, sums, metrics)
 
-    def _rows(self, epoch: int, rows: np.ndarray, sums: engine.Sums, metrics: dict[str, jax.Array]) -> list[dict]:
+    def _rows(self, epoch: int, rows: np.ndarray, sums: Sums, metrics: dict[str, jax.Array]) -> list[dict]:
         host = {k: np.asarray(v) for k, v in metrics.items()}
         count = np.maximum(np.asarray(sums.count), 1)
         host["train_loss"] = np.asarray(sums.loss) / count
@@ -204,35 +222,41 @@ class GroupTrainer:
                 )
 
     def predict(self, state: State, data: Dataset, splits: tuple[str, ...]) -> pd.DataFrame:
-        """Predictions of every member's best weights on the given splits."""
-        packing, count = self._engine.packing, len(self._specs)
-        best = (state.best_params, state.best_batch_stats, state.best_epoch >= 0, state.reader)
-        padded = packing.cut(pad(best, packing.up(count)))
-        done = [i for i, epoch in enumerate(np.asarray(state.best_epoch)) if epoch >= 0]
+        """Predictions of every member on the given splits; what follows training is done first, and kept."""
+        val = data.split(validation_name(self._config.data))
+        images = data.split("train").images, val.images
+        folds = tuple(zip(images, self._sets, strict=True))
+        finishes = finish_members(self._engine, state.best, self._specs, *folds)
+        self._run.write_finishes(finishes)
+        readout = Readout(self._engine, state.best, self._specs, finishes)
         frames = []
         for split in splits:
             part = data.split(split)
-            known = TrainingSet.of(part)
-            of_heads = np.stack([registry.head_groups(s.config.mitigation, known) for s in self._specs])
-            groups = packing.cut(pad(jnp.asarray(of_heads), packing.up(count)))
-            logits = self._engine.predict(*padded, groups, packing.everywhere(jnp.asarray(part.images)))
-            probabilities = np.asarray(jax.nn.softmax(logits))
-            frames += [predictions_frame(self._specs[i], part, split, probabilities[i]) for i in done]
+            found = readout.probabilities(part.images, TrainingSet.of(part))
+            frames += [predictions_frame(s, part, split, p) for s, p in zip(readout.members, found, strict=True)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def summary(self, state: State) -> pd.DataFrame:
-        """members.csv: one row per member."""
+        """members.csv: one row per member; `trained_as` is the member whose training it shares, itself mostly."""
+        rows = [(i, trained, s) for i, trained in enumerate(self._specs) for s in trained.all]
+        place = [i for i, _, _ in rows]
         return pd.DataFrame(
             {
-                "member": [s.member for s in self._specs],
-                "method": [s.method for s in self._specs],
-                "seed": [s.seed for s in self._specs],
+                "member": [s.member for _, _, s in rows],
+                "method": [s.method for _, _, s in rows],
+                "seed": [s.seed for _, _, s in rows],
                 "group": self._index,
-                "best_epoch": np.asarray(state.best_epoch),
-                "best_val_auroc": np.asarray(state.best_score),
-                "failed_step": np.asarray(state.failed_step),
+                "trained_as": [trained.member for _, trained, _ in rows],
+                "best_epoch": np.asarray(state.best.epoch)[place],
+                "best_val_auroc": np.asarray(state.best_score)[place],
+                "failed_step": np.asarray(state.failed_step)[place],
             }
         )
+
+
+def _parts(state: State) -> dict:
+    """What a checkpoint holds: all that predicting needs, and the rest."""
+    return {"predictor": state.best, "state": state.replace(best=())}
 
 
 def _json_number(x: np.floating) -> float | None:
@@ -291,11 +315,13 @@ def train(config: ConfigDict, points: list[dict], workdir: pathlib.Path, overrid
     run.write_json("versions.json", versions())
     run.add_time(data_seconds=time.monotonic() - began)
 
-    members.check(groups, TrainingSet.of(data.split("train")))
+    members.check(groups, *(TrainingSet.of(data.split(s)) for s in ("train", validation_name(config.data))))
     splits = tuple(dict.fromkeys((validation_name(config.data), "test")))
     predictions, summaries = [], []
-    count = sum(len(g.specs) for g in groups)
-    logging.info("%d members share %d program%s", count, len(groups), "s" * (len(groups) > 1))
+    trainings = [s for g in groups for s in g.specs]
+    count = sum(len(s.all) for s in trainings)
+    shared = f" in {len(trainings)} trainings" if count > len(trainings) else ""
+    logging.info("%d members%s share %d program%s", count, shared, len(groups), "s" * (len(groups) > 1))
     for index, group in enumerate(_programs(groups, run, data)):
         trainer = GroupTrainer(index, group, run, data)
         state = trainer.train()

@@ -9,6 +9,7 @@ import numpy as np
 
 from frown_jax.data.dataset import Dataset
 
+EFFECTIVE_BETA = 0.9999
 LABEL = "emotion"  # the column of classes, which groups may be made of like any attribute
 
 
@@ -109,6 +110,12 @@ def cells(groups: Groups, labels: np.ndarray, classes: int) -> np.ndarray:
     count = np.zeros((len(groups.names), classes))
     np.add.at(count, (groups.codes[known], labels[known]), 1)
     return count
+
+
+def effective_weight(counts: np.ndarray, beta: float = EFFECTIVE_BETA) -> np.ndarray:
+    """(1 - beta) / (1 - beta^n), one over the effective number of examples (Cui et al. 2019); 0 where n is 0."""
+    n = np.asarray(counts, np.float64)
+    return np.where(n > 0, (1 - beta) / np.maximum(1 - beta ** np.maximum(n, 1), 1e-12), 0)
 
 
 def columns_of(by: str | Sequence[str]) -> tuple[str, ...]:

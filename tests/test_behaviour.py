@@ -132,7 +132,7 @@ def _features(trainer, state, data):
         params, stats = variables
         return model.apply({"params": params, "batch_stats": stats}, x, train=False)[1]["features"]
 
-    return np.asarray(jax.lax.map(one, (state.best_params, state.best_batch_stats)))
+    return np.asarray(jax.lax.map(one, (state.best.params, state.best.batch_stats)))
 
 
 def _probe(features, data):

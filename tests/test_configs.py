@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members
+from frown_jax import members, search
 from tests.test_mitigations import DATA
 
 FILES = sorted(p.stem for p in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py") if p.stem != "__init__")
@@ -17,7 +17,8 @@ def _load(name, arg):
     module = importlib.import_module(f"configs.{name}")
     c = module.get_config(arg)
     configs.validate(c)
-    return module, c, members.points_of(getattr(module, "sweep", None))
+    sweep = getattr(module, "sweep", None)
+    return module, c, search.points(c) if search.wanted(c) else members.points_of(sweep)
 
 
 @pytest.mark.parametrize("name", FACES)
@@ -27,19 +28,20 @@ def _load(name, arg):
 def test_every_argument_makes_a_valid_config(name, arg):
     _, c, points = _load(name, arg)
     groups = members.expand(c, points)
-    assert sum(len(g.specs) for g in groups) == len(points) * len(c.seeds)
-    methods = [s.method for g in groups for s in g.specs]
+    runs = [s for g in groups for trained in g.specs for s in trained.all]
+    assert len(runs) == len(points) * len(c.seeds)
+    methods = [s.method for s in runs]
     assert len(set(methods)) == len(points)
     for group in groups:
         configs.validate(configs.ConfigDict(group.config))
-        for spec in group.specs:
-            configs.check_mitigation(spec.config.mitigation, spec.config.model.name)
+    for spec in runs:
+        configs.check_mitigation(spec.config.mitigation, spec.config.model.name)
 
 
 @pytest.mark.parametrize("name", FACES)
 def test_every_mitigation_fits_rafdb(name):
     _, c, points = _load(name, "rafdb,seeds=1")
-    members.check(members.expand(c, points), DATA)
+    members.check(members.expand(c, points), DATA, DATA)
 
 
 def test_the_studys_nine_models_and_the_grids_programs():
@@ -48,8 +50,8 @@ def test_the_studys_nine_models_and_the_grids_programs():
     assert len(studied) == 9
     assert len(members.expand(c, points)) == 1
     _, c, points = _load("mitigation_grid", "")
-    # Data, heads of groups, one adversary, three adversaries, attributes as inputs.
-    assert len(members.expand(c, points)) == 5
+    # Data, heads of groups, one adversary, three adversaries, attributes as inputs, two gradients a step.
+    assert len(members.expand(c, points)) == 6
     assert len(points) >= 30
     with pytest.raises(configs.ConfigError, match="unknown"):
         _load("mitigation_grid", "rafbd")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import engine, losses, members, sampling
+from frown_jax import engine, losses, members, sampling, schedule
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics.device import binary_auroc, multiclass_auroc
 from frown_jax.models import weights
 from frown_jax.models.resnet import ResNet18
 from frown_jax.sampling import still
+from frown_jax.state import no_sums
 from frown_jax.training_set import TrainingSet
 from tests import torch_resnet
 
@@ -40,12 +41,12 @@ def _group(data, points, seeds=(0,), **fields):
 
 def _run(data, config, stacked, epochs=3, steps_per_call=None):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, len(data.classes), 1, 1, steps, steps_per_call or steps)
+    e = make_engine(config, members.Shape(len(data.classes)), steps, steps_per_call or steps)
     train, val = data.split("train"), data.split("val")
     images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
     state, history = e.init(stacked, None), []
     for epoch in range(epochs):
-        sums = engine.no_sums(len(stacked.seed))
+        sums = no_sums(len(stacked.seed))
         for first in range(0, steps, e.steps_per_call):
             state, sums = e.train(state, sums, stacked, images, labels, epoch, first, e.steps_per_call)
         state, metrics = e.finish_epoch(state, stacked, jnp.asarray(val.images), jnp.asarray(val.labels), epoch)
@@ -202,9 +203,9 @@ def _finish(scores, losses_, **fields):
     c = _config(epochs=50, **fields)
     spec = members.expand(c, [{}])[0].specs[0]
     member = jax.tree.map(jnp.asarray, members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 2)))
-    e = make_engine(spec.config, 2, 1, 1, 4, 4)
+    e = make_engine(spec.config, members.Shape(2), 4, 4)
     state = jax.tree.map(lambda x: x[0], e.init(members.stack([member]), None))
-    out, finish = [], jax.jit(e._judge)
+    out, finish = [], jax.jit(schedule.judge, static_argnums=5)
     for epoch, (score, loss) in enumerate(zip(scores, losses_, strict=True)):
         # Ten images; the chosen number of inversions gives the AUROC, the margin gives the loss.
         wrong = round((1 - score) * 25)
@@ -213,7 +214,7 @@ def _finish(scores, losses_, **fields):
         for k in range(wrong):
             rank[k // 5] += 2 / 5
         logits = jnp.stack([jnp.zeros(10), jnp.asarray(rank) * 1e-3 + loss], 1)
-        state, metrics = finish(state, member, logits.astype(jnp.float32), labels, jnp.int32(epoch))
+        state, metrics = finish(state, member, logits.astype(jnp.float32), labels, jnp.int32(epoch), 4)
         out.append((float(metrics["val_loss"]), float(state.rate_scale), bool(state.active)))
     return state, out
 
@@ -233,7 +234,7 @@ def test_step_schedule_is_the_studys(name, expected):
     member = members.build(
         members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)
     )
-    factors = [float(engine._rate_factor(jax.tree.map(jnp.asarray, member), 1.0, e, 0, 4)) for e in range(7)]
+    factors = [float(schedule.rate_factor(jax.tree.map(jnp.asarray, member), 1.0, e, 0, 4)) for e in range(7)]
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
 
 
@@ -244,7 +245,7 @@ def test_cosine_and_warm_up():
         jnp.asarray,
         members.build(members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)),
     )
-    factor = [float(engine._rate_factor(member, 1.0, e, s, 4)) for e in range(4) for s in range(2)]
+    factor = [float(schedule.rate_factor(member, 1.0, e, s, 4)) for e in range(4) for s in range(2)]
     progress = np.arange(8) / 8
     warm = np.minimum((np.arange(8) + 1) / 2, 1)
     np.testing.assert_allclose(factor, 0.5 * (1 + np.cos(np.pi * progress)) * warm, rtol=1e-5)
@@ -253,7 +254,7 @@ def test_cosine_and_warm_up():
 def test_pretrained_members_share_the_trunk_and_not_the_head(toy_data):
     config, stacked = _group(toy_data, [{"model.name": "resnet18"}], seeds=(0, 1))
     source = weights.convert(torch_resnet.state_dict(4, 1000, 3), ResNet18(classes=1000, width=4), "f", head="fc")
-    state = make_engine(config, 7).init(stacked, source)
+    state = make_engine(config, members.Shape(7)).init(stacked, source)
     for name, part in source["params"].items():
         for found, given in zip(jax.tree.leaves(state.params[name]), jax.tree.leaves(part), strict=True):
             np.testing.assert_array_equal(found, np.stack([given, given]))

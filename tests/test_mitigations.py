@@ -30,9 +30,8 @@ def _build(mitigation, data=DATA, **overrides):
     c.mitigation = mitigation
     c.update_from_flattened_dict(overrides)
     (group,) = members.expand(c, [{"seeds": (0,)}])
-    groups = members.group_count(group.specs, len(data.classes), data.vocabularies)
-    inputs = members.input_count(group.specs, len(data.classes), data.vocabularies)
-    return members.build(group.specs[0], data, groups, inputs, data)
+    shape = members.shape_of(group.specs, len(data.classes), data.vocabularies)
+    return members.build(group.specs[0], data, shape, data)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ def test_mitigations_add_up_and_share_programs_where_they_are_data():
     assert member.example_weights.std() > 0
     c = configs.default()
     c.seeds = (0, 1)
-    names = [n for n, m in registry.METHODS.items() if not m.head and n != "affirmative_action"]
+    names = [n for n, m in registry.METHODS.items() if not (m.head or m.apart or m.after or n == "affirmative_action")]
     points = [{"mitigation": n, "method": n} for n in names]
     heads = [
         {"mitigation": "domain_independent(by='race')"},
@@ -198,6 +197,31 @@ def test_mitigations_add_up_and_share_programs_where_they_are_data():
     assert len(members.expand(c, points)) == 1
     groups = members.expand(c, points + heads)
     assert [len(g.specs) for g in groups] == [2 * len(names), 4, 2]
+
+
+def test_what_follows_training_shares_the_training():
+    c = configs.default()
+    c.seeds = (0, 1)
+    texts = [
+        "",
+        "dfr()",
+        "focal()",
+        "focal() + group_offsets()",
+        "sam()",
+        "group_offsets() + focal()",
+        "focal(gamma=1)",
+    ]
+    groups = members.expand(c, [{"mitigation": t, "method": t} for t in texts])
+    trained = [[(s.method, [o.method for o in s.all]) for s in g.specs if s.seed == 0] for g in groups]
+    assert trained == [
+        [
+            ("", ["", "dfr()"]),
+            ("focal()", ["focal()", "focal() + group_offsets()", "group_offsets() + focal()"]),
+            ("focal(gamma=1)", ["focal(gamma=1)"]),
+        ],
+        [("sam()", ["sam()"])],
+    ]
+    assert sorted(o.member for g in groups for s in g.specs for o in s.all) == list(range(14))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from frown_jax import capacity, cost, engine, members
 from frown_jax.ensemble import make_engine
 from frown_jax.packing import Packing
 from frown_jax.roster import Roster
+from frown_jax.state import State, no_sums
 from tests.test_engine import POINTS, _assert_close, _config, _group
 
 
@@ -29,10 +30,10 @@ def test_program_sizes_halve_and_stay_multiples_of_the_devices():
 
 def _state(count):
     """A state whose parameters say who they belong to."""
-    fields = {f: jnp.zeros(count) for f in engine.State.__dataclass_fields__}
+    fields = {f: jnp.zeros(count) for f in State.__dataclass_fields__}
     fields["params"] = {"w": jnp.arange(count, dtype=jnp.float32)[:, None] * 10}
     fields["active"] = jnp.ones(count, bool)
-    return engine.State(**fields)
+    return State(**fields)
 
 
 def _stop(roster, *who):
@@ -71,7 +72,7 @@ def test_stopped_members_leave_the_program_and_keep_their_state():
 
 def _train(data, config, stacked, devices=None, epochs=3):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, len(data.classes), 1, 1, steps, steps, devices)
+    e = make_engine(config, members.Shape(len(data.classes)), steps, steps, devices)
     sets = [
         e.packing.everywhere((jnp.asarray(part.images), jnp.asarray(part.labels)))
         for part in (data.split("train"), data.split("val"))
@@ -82,7 +83,7 @@ def _train(data, config, stacked, devices=None, epochs=3):
         if not roster.active.any():
             break
         sizes.append(len(roster.rows))
-        sums = e.packing.cut(engine.no_sums(len(roster.rows)))
+        sums = e.packing.cut(no_sums(len(roster.rows)))
         (roster.state, _), _ = e.epoch(roster.state, sums, roster.group, *sets, epoch)
         roster.choose()
     return roster.whole(), sizes
@@ -100,7 +101,7 @@ def test_compacted_members_and_either_packing_end_alike(toy_data):
     assert sizes == [4, 4, 4]
     # Another member's weights would differ by tenths; roundings may grow to thousandths (see test_engine).
     _assert_close(packed.params, mapped.params, 2e-2, 2e-2)
-    _assert_close(packed.best_epoch, mapped.best_epoch, 0, 0)
+    _assert_close(packed.best.epoch, mapped.best.epoch, 0, 0)
     np.testing.assert_allclose(packed.best_score, mapped.best_score, atol=2e-2)
 
 
@@ -125,7 +126,7 @@ for packing in ("vmap", "map"):
     assert len(cut.params["fc"]["bias"].sharding.device_set) == 8
     whole, _ = _train(toy(), config, stacked, jax.devices()[:1])
     _assert_close(cut.params, whole.params, 2e-2, 2e-2)
-    np.testing.assert_array_equal(cut.best_epoch, whole.best_epoch)
+    np.testing.assert_array_equal(cut.best.epoch, whole.best.epoch)
 """
 
 
@@ -188,7 +189,7 @@ def test_the_cost_of_a_grid_is_counted_from_measured_steps():
     config = _config(seeds=(0, 1, 2), packing="map")
     config.data.faces.train, config.epochs = 200, 5
     (group,) = members.expand(config, [{}])
-    found = cost.estimate(group, *cost.sizes(config))
+    found = cost.estimate(group, *cost._sets(config))
     assert (found.members, found.images, found.epochs) == (3, 160, 15)
     expected = 15 * (160 + 40 / 3) / found.rate + found.compile_seconds
     assert found.seconds == pytest.approx(expected, rel=0.2)

@@ -1,5 +1,5 @@
-"""Mitigations: each a function that edits a member's values. Importing the families registers them."""
+"""Mitigations: each edits a member's values, or follows training. Importing the families registers them."""
 
-from frown_jax.mitigations import groups, mixed, pixels, robust, sampling, shapes, weighting
+from frown_jax.mitigations import after, averaged, groups, mixed, pixels, robust, sampling, shapes, weighting
 
-__all__ = ["groups", "mixed", "pixels", "robust", "sampling", "shapes", "weighting"]
+__all__ = ["after", "averaged", "groups", "mixed", "pixels", "robust", "sampling", "shapes", "weighting"]

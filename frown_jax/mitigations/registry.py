@@ -11,18 +11,21 @@ docs/add_a_method.md shows how to add one.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from frown_jax.finish import Finish, Outputs
 from frown_jax.training_set import MitigationError, TrainingSet, columns_of
 
 Values = dict[str, Any]  # the fields of a member, before it is one
-Function = Callable[..., Values]
+Finisher = Callable[[tuple[Outputs, Outputs], Finish], Finish]  # outputs on training and validation images
+Function = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Method:
 
     Attributes:
       name: as in configs and tables.
-      function: (TrainingSet, member values, **hyperparameters) -> member values.
+      function: (TrainingSet, member values, **hyperparameters) -> member values; after training: (training set,
+        validation set, **hyperparameters) -> Finisher.
       head: what the network needs besides its own head: '' (nothing), 'domain' (a head for each group).
       needs: where attributes are needed: 'none', 'train', 'train and test'.
       each_column: whether the columns of `by` are groups of their own, in place of their combinations.
+      apart: whether its runs cost so much more than others that they are no program with them.
+      after: whether it follows training.
     """
 
     name: str
@@ -42,6 +48,8 @@ class Method:
     head: str
     needs: str
     each_column: bool = False
+    apart: bool = False
+    after: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -51,16 +59,24 @@ class Method:
 
 
 METHODS: dict[str, Method] = {}
+LAST_LAYERS = ("dfr", "crt")  # in place of the network's own
 
 
-def register(head: str = "", needs: str = "train", each_column: bool = False) -> Callable[[Function], Function]:
+def register(
+    head: str = "", needs: str = "train", each_column: bool = False, apart: bool = False, after: bool = False
+) -> Callable[[Function], Function]:
     """Makes a function a mitigation under its own name; the arguments are Method's."""
 
     def add(function: Function) -> Function:
-        METHODS[function.__name__] = Method(function.__name__, function, head, needs, each_column)
+        METHODS[function.__name__] = Method(function.__name__, function, head, needs, each_column, apart, after)
         return function
 
     return add
+
+
+def register_after(needs: str = "train") -> Callable[[Function], Function]:
+    """The same for what follows training: the function checks its settings and returns a Finisher."""
+    return register(needs=needs, after=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,10 +142,33 @@ def head_of(text: str) -> str:
     Raises:
       MitigationError: two mitigations with heads of their own.
     """
-    heads = [c for c in parse(text) if c.method.head]
-    if len(heads) > 1:
-        raise MitigationError(f"{' and '.join(c.method.name for c in heads)} both bring a head: choose one")
+    calls = parse(text)
+    heads = [c for c in calls if c.method.head]
+    refit = [c for c in calls if c.method.name in LAST_LAYERS]
+    if len(heads) > 1 or len(refit) > 1 or (heads and refit):
+        names = " and ".join(c.method.name for c in heads + refit)
+        raise MitigationError(f"{names} both bring a head: choose one")
     return heads[0].method.head if heads else ""
+
+
+def in_training(text: str) -> str:
+    """The mitigations that training sees; runs that agree in them (and in all else) share one training."""
+    calls = [c for c in parse(text) if not c.method.after]
+    return " + ".join(f"{c.method.name}({', '.join(f'{k}={v!r}' for k, v in c.arguments.items())})" for c in calls)
+
+
+def finishers(text: str, train: TrainingSet, validation: TrainingSet) -> list[Finisher]:
+    """What follows training, in order.
+
+    Raises:
+      MitigationError: a mitigation does not fit the data.
+    """
+    out = []
+    for call in parse(text):
+        if call.method.after:
+            with _named(call):
+                out.append(call.method.function(train, validation, **call.arguments))
+    return out
 
 
 def input_count(text: str, sizes: dict[str, int]) -> int:
@@ -145,8 +184,12 @@ def adversary_count(text: str) -> int:
 
 def signature(text: str) -> str:
     """What the program of a run depends on; runs that differ in it cannot share one."""
-    calls = [c for c in parse(text) if c.method.head]
-    return f"{head_of(text)} by {calls[0].by}" if calls else ""
+    parts = [f"{c.method.head} by {c.by}" if c.method.head else c.method.name for c in parse(text) if _own_program(c)]
+    return " and ".join(sorted(parts))
+
+
+def _own_program(call: Call) -> bool:
+    return bool(call.method.head) or call.method.apart
 
 
 def group_count(text: str, sizes: dict[str, int]) -> int:
@@ -160,7 +203,7 @@ def group_count(text: str, sizes: dict[str, int]) -> int:
       MitigationError: it groups by a column that there is not.
     """
     most = 1
-    for call in parse(text):
+    for call in (c for c in parse(text) if not c.method.after):
         for column in call.by:
             if column not in sizes:
                 raise MitigationError(
@@ -186,11 +229,19 @@ def apply(text: str, data: TrainingSet, member: Values) -> Values:
       MitigationError: a mitigation does not fit the data.
     """
     for call in parse(text):
-        try:
-            member = call.method.function(data, member, **call.arguments)
-        except MitigationError as e:
-            raise MitigationError(f"{call.method.name}: {e}") from None
+        if not call.method.after:
+            with _named(call):
+                member = call.method.function(data, member, **call.arguments)
     return member
+
+
+@contextlib.contextmanager
+def _named(call: Call) -> Iterator[None]:
+    """Errors of a mitigation say whose they are."""
+    try:
+        yield
+    except MitigationError as e:
+        raise MitigationError(f"{call.method.name}: {e}") from None
 
 
 def number(name: str, value: Any, low: float, high: float = np.inf, above: bool = False) -> float:

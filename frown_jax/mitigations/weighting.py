@@ -13,8 +13,6 @@ from frown_jax.metrics.plan import SEPARATOR, TINY
 from frown_jax.mitigations.registry import Values, choice, number, register
 from frown_jax.training_set import LABEL, MitigationError, TrainingSet, columns_of
 
-EFFECTIVE_BETA = 0.9999
-
 
 def _times(member: Values, factors: np.ndarray) -> Values:
     return member | {"example_weights": (member["example_weights"] * factors).astype(np.float32)}
@@ -42,7 +40,7 @@ def group_weights(
     member: Values,
     by: str | Sequence[str] = ("emotion", "race"),
     how: str = "inverse",
-    beta: float = EFFECTIVE_BETA,
+    beta: float = training_set.EFFECTIVE_BETA,
     drop: Sequence[str] = (),
 ) -> Values:
     """w_g in proportion to 1 / n_g, 1 / sqrt(n_g) or (1 - beta) / (1 - beta^n_g) (Cui et al. 2019), mean 1 over images.
@@ -53,7 +51,7 @@ def group_weights(
     number("beta", beta, 0, 1)
     groups = data.groups(by, drop)
     n = np.maximum(groups.sizes, 1).astype(np.float64)
-    raw = {"inverse": 1 / n, "sqrt": n**-0.5, "effective": (1 - beta) / np.maximum(1 - beta**n, 1e-12)}[how]
+    raw = {"inverse": 1 / n, "sqrt": n**-0.5, "effective": training_set.effective_weight(n, beta)}[how]
     known = groups.codes >= 0
     factors = np.where(known, raw[groups.codes], 1)
     return _times(member, np.where(known, factors / factors[known].mean(), 1))

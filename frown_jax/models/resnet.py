@@ -82,7 +82,8 @@ class ResNet(nn.Module):
           dropout_key: needed when training; None switches dropout off.
 
         Returns:
-          Logits, float32 [B, classes], and intermediates: 'features' [B, 8 * width], 'stage1' ... 'stage4'.
+          Logits, float32 [B, classes], and intermediates: 'features' [B, 8 * width], 'penultimate' (the same, what the
+          head sees without dropout), 'stage1' ... 'stage4'.
         """
         stages = len(self.stage_sizes)
         first_trained = {"all": 0, "last_block": stages, "head": stages + 1}[self.trainable]
@@ -108,7 +109,7 @@ class ResNet(nn.Module):
         x = x.astype(jnp.float32).mean((1, 2))
         if first_trained > stages:
             x = jax.lax.stop_gradient(x)
-        out["features"] = x
+        out["features"] = out["penultimate"] = x
         if train and dropout_key is not None:
             x = dropout(x, dropout_rate, dropout_key)
         return Linear(self.classes, name="fc")(x), out

@@ -75,7 +75,7 @@ class VGG(nn.Module):
 
         Returns:
           Logits, float32 [B, classes], and intermediates: 'features' [B, 7 * 7 * 8 * width], channels first as torch
-          flattens them.
+          flattens them, and 'penultimate' [B, 64 * width], what the last layer sees.
         """
         index = 0
         for layer in LAYERS:
@@ -98,7 +98,8 @@ class VGG(nn.Module):
             x = nn.relu(Linear(_HIDDEN * self.width, dtype=self.dtype, name=f"classifier_{index}")(x))
             if train and dropout_key is not None:
                 x = dropout(x, dropout_rate, jax.random.fold_in(dropout_key, index))
-        return Linear(self.classes, name="classifier_6")(x.astype(jnp.float32)), out
+        x = out["penultimate"] = x.astype(jnp.float32)
+        return Linear(self.classes, name="classifier_6")(x), out
 
     def is_trained(self, path: tuple[str, ...]) -> bool:
         """Whether the parameter at `path` (module names) is updated."""
