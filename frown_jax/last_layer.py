@@ -17,61 +17,53 @@ def fit(
     l1: jax.Array,
     l2: jax.Array,
     classes: int,
-    iterations: int = 1000,
+    iterations: int = 2000,
+    tolerance: float = 1e-5,
 ) -> tuple[jax.Array, jax.Array]:
-    """Multinomial logistic regressions, by accelerated proximal gradient (FISTA; Beck & Teboulle 2009, with restarts).
+    """R multinomial logistic regressions, by accelerated proximal gradient (FISTA; Beck & Teboulle 2009, restarted).
 
     Each minimises sum_i w_i CE(x_i W + b, y_i) / sum_i w_i + l1 |W|_1 + l2 / 2 |W|^2; the bias is not penalised.
 
     Args:
-      x: float [N, F], best standardised.
-      labels: int [N].
-      weights: float [R, N] of R regressions, at least 0 and somewhere above.
+      x: float [R, N, F], best standardised.
+      labels: int [R, N].
+      weights: float [R, N], at least 0 and in each row somewhere above.
       l1, l2: float [R].
       classes: K.
-      iterations: of each.
+      iterations: at most.
+      tolerance: it stops where no coefficient moves by more, in units of the largest one (or of 1).
 
     Returns:
       W [R, F, K] and b [R, K].
     """
-    x = x.astype(jnp.float32)
-    truth = jax.nn.one_hot(labels, classes)
 
-    def one(w: jax.Array, l1: jax.Array, l2: jax.Array) -> tuple[jax.Array, jax.Array]:
-        w = w / w.sum()
+    def one(x: jax.Array, labels: jax.Array, w: jax.Array, l1: jax.Array, l2: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = jnp.concatenate([x.astype(jnp.float32), jnp.ones((len(x), 1))], 1)  # the last row of the weights: the bias
+        penalised = (jnp.arange(x.shape[1]) < x.shape[1] - 1).astype(jnp.float32)[:, None]
+        truth, w = jax.nn.one_hot(labels, classes), w / w.sum()
         # The Hessian is at most half of the weighted second moment of (x, 1): Boehning 1992.
-        root = jnp.sqrt(w)[:, None]
-        moment = jnp.concatenate([x, jnp.ones((len(x), 1))], 1) * root
-        step = 1 / (0.5 * _largest_eigenvalue(moment) * 1.02 + l2)
+        step = 1 / (0.5 * _largest_eigenvalue(x * jnp.sqrt(w)[:, None]) * 1.02 + l2)
 
-        def gradient(kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
-            residual = w[:, None] * (jax.nn.softmax(x @ kernel + bias) - truth)
-            return x.T @ residual + l2 * kernel, residual.sum(0)
-
-        def iterate(_: int, carry: tuple) -> tuple:
-            kernel, bias, ahead_kernel, ahead_bias, t = carry
-            to_kernel, to_bias = gradient(ahead_kernel, ahead_bias)
-            moved = ahead_kernel - step * to_kernel
-            new_kernel = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - step * l1, 0)
-            new_bias = ahead_bias - step * to_bias
-            uphill = ((ahead_kernel - new_kernel) * (new_kernel - kernel)).sum()
-            uphill += ((ahead_bias - new_bias) * (new_bias - bias)).sum()
-            t = jnp.where(uphill > 0, 1.0, t)  # O'Donoghue & Candes 2015: momentum that points uphill is dropped
+        def iterate(carry: tuple) -> tuple:
+            i, layer, ahead, t, _ = carry
+            gradient = x.T @ (w[:, None] * (jax.nn.softmax(x @ ahead) - truth)) + l2 * penalised * ahead
+            moved = ahead - step * gradient
+            new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - step * l1 * penalised, 0)
+            uphill = ((ahead - new) * (new - layer)).sum() > 0
+            t = jnp.where(uphill, 1.0, t)  # O'Donoghue & Candes 2015: momentum that points uphill is dropped
             following = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
-            push = jnp.where(uphill > 0, 0, (t - 1) / following)
-            return (
-                new_kernel,
-                new_bias,
-                new_kernel + push * (new_kernel - kernel),
-                new_bias + push * (new_bias - bias),
-                following,
-            )
+            push = jnp.where(uphill, 0, (t - 1) / following)
+            change = jnp.abs(new - layer).max() / jnp.maximum(jnp.abs(new).max(), 1)
+            return i + 1, new, new + push * (new - layer), following, change
 
-        zero = jnp.zeros((x.shape[1], classes)), jnp.zeros(classes)
-        found = jax.lax.fori_loop(0, iterations, iterate, (*zero, *zero, jnp.ones(())))
-        return found[0], found[1]
+        def more(carry: tuple) -> jax.Array:
+            return (carry[0] < iterations) & (carry[4] > tolerance)
 
-    return jax.lax.map(lambda r: one(*r), (weights, l1, l2))
+        zero = jnp.zeros((x.shape[1], classes))
+        found = jax.lax.while_loop(more, iterate, (0, zero, zero, jnp.ones(()), jnp.full((), jnp.inf)))[1]
+        return found[:-1], found[-1]
+
+    return jax.vmap(one)(x, labels, weights, l1, l2)
 
 
 def _largest_eigenvalue(a: jax.Array, iterations: int = 30) -> jax.Array:

@@ -32,19 +32,20 @@ class Readout:
         self._usable = np.flatnonzero(np.asarray(predictor.epoch) >= 0).tolist()
         self.members = tuple(s for i in self._usable for s in specs[i].all)
 
-    def outputs(self, images: np.ndarray, data: TrainingSet | None) -> list[Outputs]:
+    def outputs(self, images: np.ndarray, data: TrainingSet | None, penultimate: bool = False) -> list[Outputs]:
         """What every network makes of the images, S of them.
 
         Args:
           images: uint8 [N, H, W, 3].
           data: their attributes, for heads that look at them; None: not known.
+          penultimate: whether the last layer's inputs are wanted; [N, 0] otherwise.
         """
         unknown = np.full(len(images), -1, np.int32)
         codes = [unknown if data is None else registry.head_groups(s.config.mitigation, data) for s in self._specs]
         packing = self._engine.packing
         groups = packing.cut(pad(jnp.asarray(np.stack(codes)), packing.up(len(self._specs))))
         everywhere = packing.everywhere(jnp.asarray(images))
-        if self._finishes:
+        if penultimate:
             found = self._engine.describe(self._predictor, groups, everywhere)
         else:
             found = {"logits": self._engine.predict(self._predictor, groups, everywhere)}
@@ -57,10 +58,11 @@ class Readout:
 
     def probabilities(self, images: np.ndarray, data: TrainingSet | None = None) -> list[np.ndarray]:
         """Float32 [N, K] of each of `members`; arguments as for `outputs`."""
-        seen = self.outputs(images, data)
+        refitted = any(f.kernel is not None for f in self._finishes.values())
+        seen = self.outputs(images, data, refitted)
         inverted: list[Outputs] | list[None] = [None] * len(seen)
         if any(f.inverted for f in self._finishes.values()):
-            inverted = self.outputs(255 - images, data)
+            inverted = self.outputs(255 - images, data, refitted)
         out = []
         for i in self._usable:
             for spec in self._specs[i].all:
@@ -98,9 +100,8 @@ def finish(
     }
     if not asked:
         return {}
-    # As if every member were finished, so that the last layer's inputs are there.
-    readout = Readout(engine, predictor, specs, dict.fromkeys(asked, Finish()))
-    seen = list(zip(readout.outputs(*train), readout.outputs(*validation), strict=True))
+    readout = Readout(engine, predictor, specs, {})
+    seen = list(zip(*(readout.outputs(*fold, penultimate=True) for fold in (train, validation)), strict=True))
     out = {}
     for member, (i, steps) in asked.items():
         found = Finish()

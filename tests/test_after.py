@@ -48,7 +48,8 @@ def test_last_layers_are_scikit_learns(l1, l2):
     data, seen = TRAIN
     x = (seen.penultimate - seen.penultimate.mean(0)) / seen.penultimate.std(0)
     weights = np.random.default_rng(3).integers(0, 3, N).astype(np.float32)
-    kernel, bias = last_layer.fit(x, data.labels, weights[None], np.float32([l1]), np.float32([l2]), K, iterations=3000)
+    own = (x[None], data.labels[None], weights[None], np.float32([l1]), np.float32([l2]))
+    kernel, bias = last_layer.fit(*own, K, tolerance=1e-6)
     c = 1 / ((l1 or l2) * weights.sum())
     kind = {"l1_ratio": 1.0} if l1 else {"l1_ratio": 0.0}
     model = LogisticRegression(C=c, solver="saga", tol=1e-7, max_iter=20000, **kind)
@@ -98,9 +99,8 @@ def test_crt_weighs_groups_alike():
     data, seen = TRAIN
     x = (seen.penultimate - seen.penultimate.mean(0)) / seen.penultimate.std(0)
     sizes = np.bincount(data.attributes["race"])
-    kernel, bias = last_layer.fit(
-        x, data.labels, np.float32(1 / sizes[data.attributes["race"]])[None], np.zeros(1), np.float32([0.01]), K
-    )
+    weights = np.float32(1 / sizes[data.attributes["race"]])[None]
+    kernel, bias = last_layer.fit(x[None], data.labels[None], weights, np.zeros(1), np.float32([0.01]), K)
     np.testing.assert_allclose(finish.logits(seen, None), x @ kernel[0] + bias[0], atol=1e-3)
 
 

@@ -5,6 +5,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from frown_jax.data.cifar10s import CLASSES, MOSTLY_COLOUR, Cifar10SSource
@@ -50,6 +51,29 @@ def test_the_archive_is_the_folder(folder, tmp_path):
     assert packed.table.equals(plain.table)
     rows = np.array([0, 150, 420])
     assert list(packed.encoded_images(rows)) == list(plain.encoded_images(rows))
+
+
+def test_tensorflow_datasets_copy(monkeypatch):
+    """A stand-in with the features of tfds' cifar10; the download itself is tfds'."""
+    rng = np.random.default_rng(0)
+    splits = {
+        split: [
+            {"id": f"{split}_{i:05d}".encode(), "label": i % 10, "image": rng.integers(0, 255, (32, 32, 3), np.uint8)}
+            for i in range(count)
+        ]
+        for split, count in (("train", 200), ("test", 20))
+    }
+    asked = []
+    monkeypatch.setattr(tfds, "data_source", lambda *a, **k: asked.append((a, k)) or splits)
+    source = Cifar10SSource("tfds:/data")
+    assert asked == [(("cifar10",), {"data_dir": "/data"})]
+    assert source.table["split"].value_counts().to_dict() == {"train": 200, "test": 40}
+    row = int(np.flatnonzero(source.table["domain"] == "colour")[0])
+    (image,) = source.encoded_images(np.array([row]))
+    name = source.table.loc[row, "id"]
+    original = next(e for e in splits["train"] if e["id"].decode() in name)
+    assert CLASSES[original["label"]] == source.table.loc[row, "emotion"]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(image))), original["image"])
 
 
 def test_fewer_images_and_what_is_missing(folder, tmp_path):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from frown_jax.finish import Finish, Outputs
 from frown_jax.metrics.catalogue import METRICS
 from frown_jax.mitigations import registry
 from tests.test_mitigations import DATA, _build
@@ -17,20 +18,26 @@ DOCS = pathlib.Path(__file__).parent.parent / "docs"
 def example():
     text = (DOCS / "add_a_method.md").read_text()
     before = set(registry.METHODS)
-    exec(re.search(r"```python\n(.*?)```", text, re.S).group(1), {})
-    yield "rare_groups"
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(block, {})
+    yield "rare_groups", "even_shares"
     for name in set(registry.METHODS) - before:
         del registry.METHODS[name]
 
 
-def test_the_example_method_does_what_it_says(example):
-    member = _build(f"{example}(by='race', power=1)")
+def test_the_example_methods_do_what_they_say(example):
+    before, after = example
+    member = _build(f"{before}(by='race', power=1)")
     sizes = np.bincount(DATA.attributes["race"])
     first = [member.example_weights[DATA.attributes["race"] == g][0] for g in range(3)]
     np.testing.assert_allclose(np.array(first) * sizes, first[0] * sizes[0], rtol=1e-4)
     assert member.example_weights.mean() == pytest.approx(1, rel=1e-5)
     with pytest.raises(registry.MitigationError, match="power is 9"):
-        _build(f"{example}(power=9)")
+        _build(f"{before}(power=9)")
+    outputs = Outputs(np.tile([2.0, 0, 0, 0, 0, 0, 0], (len(DATA), 1)), np.zeros((len(DATA), 1)))
+    (step,) = registry.finishers(f"{after}()", DATA, DATA)
+    p = step((outputs, outputs), Finish()).probabilities(outputs, None).mean(0)
+    np.testing.assert_allclose(p, np.bincount(DATA.labels) / len(DATA), atol=0.01)
 
 
 def test_every_method_and_metric_is_documented():

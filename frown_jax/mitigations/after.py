@@ -19,7 +19,7 @@ from frown_jax.training_set import Groups, MitigationError, TrainingSet, cells, 
 DFR_C = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 
 
-@register_after()
+@register_after(needs="validation")
 def dfr(
     train: TrainingSet,
     validation: TrainingSet,
@@ -86,19 +86,16 @@ def _half(groups: Groups, rng: np.random.Generator) -> np.ndarray:
 def _balanced(
     codes: np.ndarray, rows: np.ndarray, used: np.ndarray, refits: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Which images each refit takes: as many of every used group as the smallest has; float32 [refits, N]."""
+    """Which images each refit takes: as many of every used group as the smallest has; int [refits, n]."""
     members = [rows[codes[rows] == g] for g in np.flatnonzero(used)]
     each = min(len(m) for m in members)
-    draws = np.zeros((refits, len(codes)), np.float32)
-    for draw in draws:
-        for m in members:
-            draw[rng.choice(m, each, replace=False)] = 1
-    return draws
+    return np.stack([np.concatenate([rng.choice(m, each, replace=False) for m in members]) for _ in range(refits)])
 
 
 def _mean_fit(z: np.ndarray, labels: np.ndarray, draws: np.ndarray, c: float, k: int) -> tuple[np.ndarray, np.ndarray]:
-    l1 = np.float32(1 / (c * draws.sum(1)))
-    kernel, bias = last_layer.fit(z.astype(np.float32), labels, draws, l1, np.zeros_like(l1), k)
+    ones = np.ones(draws.shape, np.float32)
+    l1 = np.full(len(draws), 1 / (c * draws.shape[1]), np.float32)
+    kernel, bias = last_layer.fit(z.astype(np.float32)[draws], labels[draws], ones, l1, 0 * l1, k)
     return np.asarray(kernel).mean(0), np.asarray(bias).mean(0)
 
 
@@ -125,14 +122,19 @@ def crt(
         mean, sd = last_layer.scale_of(seen[0].penultimate)
         z = ((seen[0].penultimate - mean) / sd).astype(np.float32)
         one = np.zeros(1, np.float32)
-        kernel, bias = last_layer.fit(z, train.labels, weights[None], one, one + decay, len(train.classes))
+        kernel, bias = last_layer.fit(z[None], train.labels[None], weights[None], one, one + decay, len(train.classes))
         kernel, bias = last_layer.unscaled(kernel[0], bias[0], mean, sd)
         return dataclasses.replace(so_far, kernel=kernel, bias=bias)
 
     return finish
 
 
-def _offset(so_far: Finish, offsets: np.ndarray, by: str | Sequence[str], drop: Sequence[str]) -> Finish:
+def add_offsets(so_far: Finish, offsets: np.ndarray, by: str | Sequence[str] = (), drop: Sequence[str] = ()) -> Finish:
+    """Offsets [G + 1, K] to the logits of groups, on top of those before; see Finish.
+
+    Raises:
+      MitigationError: those before are of other groups.
+    """
     columns, dropped = columns_of(by), tuple(drop)
     if so_far.offsets is not None:
         if (so_far.by, so_far.drop) != (columns, dropped):
@@ -161,7 +163,7 @@ def posthoc_logit_adjustment(
     prior = np.maximum(smoothed, 0.5) / np.maximum(smoothed.sum(1, keepdims=True), 1)
 
     def finish(seen: tuple[Outputs, Outputs], so_far: Finish) -> Finish:
-        return _offset(so_far, -tau * np.log(prior), by, drop)
+        return add_offsets(so_far, -tau * np.log(prior), by, drop)
 
     return finish
 
@@ -190,7 +192,7 @@ def group_offsets(
     def finish(seen: tuple[Outputs, Outputs], so_far: Finish) -> Finish:
         z = so_far.logits(seen[1], validation)
         found = offsets.fit(z, validation.labels, groups.codes, len(groups.names), objective, most_loss)
-        return _offset(so_far, np.vstack([found, np.zeros(z.shape[1])]), by, drop)
+        return add_offsets(so_far, np.vstack([found, np.zeros(z.shape[1])]), by, drop)
 
     return finish
 
