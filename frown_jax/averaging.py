@@ -68,7 +68,7 @@ def start(params: Tree, memory: int) -> Averages:
         steps=zero,
         segments=jax.tree.map(lambda a: jnp.zeros((memory, *a.shape), a.dtype), params) if memory else (),
         losses=jnp.zeros(memory) if memory else (),
-        threshold=jnp.full((), jnp.inf),
+        threshold=jnp.full((), jnp.inf, jnp.float32),  # strongly typed, or a second program is compiled
         undecided=none,
         found=jnp.zeros((), bool),
         ended=jnp.zeros((), bool),
