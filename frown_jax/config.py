@@ -18,7 +18,7 @@ from frown_jax.packing import PACKINGS
 
 FIDELITIES = ("sound", "paper", "repo")
 NETWORKS = ("resnet18", "resnet10", "vgg16")
-DATA = ("faces", "rafdb", "manifest", "cifar10s")
+DATA = ("faces", "rafdb", "ckplus", "manifest", "cifar10s")
 VALIDATIONS = ("stratified", "study", "test")
 TESTS = ("given", "stratified")
 
@@ -55,8 +55,8 @@ def default() -> ConfigDict:
     c.members_per_device = "auto"  # trained at once; a number, or as many as fit in memory
 
     c.data = ml_collections.ConfigDict()
-    c.data.name = "faces"  # faces | rafdb | manifest | cifar10s
-    c.data.dir = ""  # folder of rafdb, manifest or cifar10s
+    c.data.name = "faces"  # faces | rafdb | ckplus | manifest | cifar10s
+    c.data.dir = ""  # folder of the data, but for faces
     c.data.cache_dir = ""  # default: $FROWN_JAX_CACHE or ~/.cache/frown_jax
     c.data.on_bad = "error"  # unreadable images and labels: error | skip (listed in data_report.txt)
     c.data.validation = "stratified"  # stratified | study (random, seed 5) | test (the study's code; leaks)
@@ -67,6 +67,9 @@ def default() -> ConfigDict:
     c.data.split_seed = 5
     c.data.attributes = ()  # columns to report by group; () is all that there are
     c.data.classes = ()  # manifest: emotion names beyond the seven
+    c.data.subjects = ""  # ckplus: CSV of subject and attributes
+    c.data.frames = 3  # ckplus: of the end of a sequence, that get its labels
+    c.data.neutral = 1  # ckplus: of its beginning
     c.data.per_class = 0  # cifar10s: training images of each class; 0 is all
     c.data.emotion_codes = ()  # manifest: names of integer labels 0, 1, ...
     c.data.ignore_labels = ()  # manifest: emotions to leave out
@@ -311,6 +314,8 @@ def validate(config: ConfigDict) -> None:
     _one_of(config, "loss.class_weights", CLASS_WEIGHTS)
     _one_of(config, "loss.normaliser", tuple(NORMALISERS))
     _between(config, "data.per_class", 0, inf)
+    _between(config, "data.frames", 1, inf)
+    _between(config, "data.neutral", 0, inf)
     for field in ("epochs", "batch_size", "evaluation_batch_size", "model.width", "schedule.patience"):
         _between(config, field, 1, inf)
     # Five halvings: below 32 pixels the last stage of a ResNet would see less than one pixel.

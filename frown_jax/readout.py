@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from frown_jax.engine import Engine
 from frown_jax.finish import Finish, Outputs
 from frown_jax.members import Spec
 from frown_jax.mitigations import registry
+from frown_jax.packing import gather
 from frown_jax.roster import pad
 from frown_jax.state import Predictor
 from frown_jax.training_set import TrainingSet
@@ -27,50 +28,61 @@ class Readout:
     def __init__(self, engine: Engine, predictor: Predictor, specs: Sequence[Spec], finishes: Mapping[int, Finish]):
         """Members S as trained; `finishes` by member number, none for those that are read as they are."""
         self._engine, self._specs, self._finishes = engine, tuple(specs), dict(finishes)
-        packing = engine.packing
-        self._predictor = packing.cut(pad(predictor, packing.up(len(specs))))
+        self._predictor = predictor
         self._usable = np.flatnonzero(np.asarray(predictor.epoch) >= 0).tolist()
         self.members = tuple(s for i in self._usable for s in specs[i].all)
 
-    def outputs(self, images: np.ndarray, data: TrainingSet | None, penultimate: bool = False) -> list[Outputs]:
-        """What every network makes of the images, S of them.
+    def outputs(
+        self, images: np.ndarray, data: TrainingSet | None, which: Collection[int], penultimate: bool = False
+    ) -> dict[int, Outputs]:
+        """What networks make of the images.
 
         Args:
           images: uint8 [N, H, W, 3].
           data: their attributes, for heads that look at them; None: not known.
+          which: positions among the S trainings.
           penultimate: whether the last layer's inputs are wanted; [N, 0] otherwise.
         """
+        if not which:
+            return {}
+        rows = sorted(which)
         unknown = np.full(len(images), -1, np.int32)
-        codes = [unknown if data is None else registry.head_groups(s.config.mitigation, data) for s in self._specs]
+        texts = [self._specs[i].config.mitigation for i in rows]
+        codes = [unknown if data is None else registry.head_groups(t, data) for t in texts]
         packing = self._engine.packing
-        groups = packing.cut(pad(jnp.asarray(np.stack(codes)), packing.up(len(self._specs))))
+        chosen = self._predictor
+        if len(rows) < len(self._specs):
+            chosen = gather(chosen, jnp.asarray(rows))
+        padded = packing.cut(pad((chosen, jnp.asarray(np.stack(codes))), packing.up(len(rows))))
         everywhere = packing.everywhere(jnp.asarray(images))
         if penultimate:
-            found = self._engine.describe(self._predictor, groups, everywhere)
+            found = {k: np.asarray(v) for k, v in self._engine.describe(*padded, everywhere).items()}
         else:
-            found = {"logits": self._engine.predict(self._predictor, groups, everywhere)}
-        host = {k: np.asarray(v) for k, v in found.items()}
-        nothing = np.zeros((len(self._specs), len(images), 0), np.float32)
-        return [
-            Outputs(logits, penultimate)
-            for logits, penultimate in zip(host["logits"], host.get("penultimate", nothing), strict=False)
-        ][: len(self._specs)]
+            logits = np.asarray(self._engine.predict(*padded, everywhere))
+            found = {"logits": logits, "penultimate": np.zeros((*logits.shape[:2], 0), np.float32)}
+        return {i: Outputs(found["logits"][k], found["penultimate"][k]) for k, i in enumerate(rows)}
 
     def probabilities(self, images: np.ndarray, data: TrainingSet | None = None) -> list[np.ndarray]:
-        """Float32 [N, K] of each of `members`; arguments as for `outputs`."""
-        refitted = any(f.kernel is not None for f in self._finishes.values())
-        seen = self.outputs(images, data, refitted)
-        inverted: list[Outputs] | list[None] = [None] * len(seen)
-        if any(f.inverted for f in self._finishes.values()):
-            inverted = self.outputs(255 - images, data, refitted)
+        """Float32 [N, K] of each of `members`.
+
+        Args:
+          images: uint8 [N, H, W, 3].
+          data: their attributes; None: not known.
+        """
+        finishes = [(i, f) for i in self._usable for s in self._specs[i].all if (f := self._finishes.get(s.member))]
+        refitted = {i for i, f in finishes if f.kernel is not None}
+        seen = self.outputs(images, data, range(len(self._specs)))
+        seen |= self.outputs(images, data, refitted, penultimate=True)
+        negative = {i for i, f in finishes if f.inverted}
+        inverted = self.outputs(255 - images, data, negative, penultimate=bool(negative & refitted)) if negative else {}
         out = []
         for i in self._usable:
             for spec in self._specs[i].all:
-                finish = self._finishes.get(spec.member)
-                if finish is None:
+                own = self._finishes.get(spec.member)
+                if own is None:
                     out.append(np.asarray(jax.nn.softmax(seen[i].logits)))
                 else:
-                    out.append(finish.probabilities(seen[i], data, inverted[i]))
+                    out.append(own.probabilities(seen[i], data, inverted.get(i)))
         return out
 
 
@@ -101,11 +113,12 @@ def finish(
     if not asked:
         return {}
     readout = Readout(engine, predictor, specs, {})
-    seen = list(zip(*(readout.outputs(*fold, penultimate=True) for fold in (train, validation)), strict=True))
+    which = {i for i, _ in asked.values()}
+    on_train, on_validation = (readout.outputs(*fold, which, penultimate=True) for fold in (train, validation))
     out = {}
     for member, (i, steps) in asked.items():
         found = Finish()
         for step in steps:
-            found = step(seen[i], found)
+            found = step((on_train[i], on_validation[i]), found)
         out[member] = found
     return out

@@ -28,7 +28,7 @@ STUDY_GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 # Columns of a data table that are not attributes.
-RESERVED_COLUMNS = ("id", "split", "subject", "emotion", "path", "pixels")
+RESERVED_COLUMNS = ("id", "split", "subject", "sequence", "frame", "onset", "emotion", "path", "pixels")
 
 # [race, gender, age] as (train, test); order of RACES, GENDERS, AGES.
 _RAFDB_CELLS = """

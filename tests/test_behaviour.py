@@ -158,7 +158,7 @@ def _measures(readout, data):
     p = readout.probabilities(test.images, TrainingSet.of(test))
     seen = readout.probabilities(train_.images, TrainingSet.of(train_))
     held_out = data.take(np.flatnonzero(data.table["split"] != "train"))
-    features = readout.outputs(held_out.images, None, penultimate=True)
+    features = readout.outputs(held_out.images, None, range(len(readout._specs)), penultimate=True)
     trainings = [i for i, spec in enumerate(readout._specs) for _ in spec.all]
     rows = {}
     for j, (spec, i) in enumerate(zip(readout.members, trainings, strict=True)):

@@ -66,7 +66,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize("packing", ["vmap", "map"])
+@pytest.mark.parametrize("packing", [pytest.param("vmap", marks=pytest.mark.slow), "map"])
 def test_packed_members_equal_separate_runs(toy_data, packing):
     """Parameters, batch statistics, optimiser and metrics; data order, lr, decay and augmentation differ by member.
 
@@ -291,6 +291,12 @@ def test_class_weights_reproduce_the_studys_softmax():
     np.testing.assert_allclose((inverse * counts).sum() / counts.sum(), 1, rtol=1e-6)
     np.testing.assert_allclose(inverse * counts, np.full(7, counts.sum() / 7), rtol=1e-5)
     assert members.class_weights("inverse", np.array([3, 0]))[1] == 0
+    # Cui et al. 2019 with b = .9999: (1 - b) / (1 - b^n), here from the sum of the geometric series.
+    effective = members.class_weights("effective_number", counts)
+    series = np.array([1 / (0.9999 ** np.arange(n)).sum() for n in counts])
+    np.testing.assert_allclose(effective / effective[0], series / series[0], rtol=1e-4)
+    assert (effective * counts).sum() == pytest.approx(counts.sum(), rel=1e-5)
+    assert members.class_weights("effective_number", np.array([3, 0]))[1] == 0
 
 
 def test_traced_fields_share_a_program_and_static_ones_do_not():

@@ -44,6 +44,7 @@ def _first_step(data, mitigation):
     return e, _one(stacked), _one(kept), _one(after), arrays
 
 
+@pytest.mark.slow
 def test_a_sharpness_aware_step_is_two_gradients(toy_data):
     """The batch is the whole training set, so that the order of its rows does not matter."""
     e, member, before, after, (images, labels, *_) = _first_step(toy_data, "sam(radius=0.3)")
@@ -92,6 +93,7 @@ def test_swa_ends_with_the_mean_and_its_own_statistics(toy_data):
     _assert_close(done.best.batch_stats, jax.tree.map(lambda a: a / 0.1, moved), 1e-3, 1e-4)
 
 
+@pytest.mark.slow
 def test_bn_statistics_are_means_over_batches(toy_data):
     """Batches of 24, 24 and 16: means and unbiased variances of each, averaged."""
     e, stacked, arrays = _made(toy_data, "swa(start=0)", batch_size=24, epochs=1)

@@ -72,7 +72,8 @@ class Dataset:
 
 def attribute_vocabularies(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """Vocabularies of every attribute column: RAF-DB's own order for its attributes, else sorted."""
-    skip = {*schema.RESERVED_COLUMNS, *_MEASURED, "emotion_true", "line"}
+    measured = {c for c in _MEASURED if c in table and pd.api.types.is_numeric_dtype(table[c])}
+    skip = {*schema.RESERVED_COLUMNS, *measured, "emotion_true", "line"}
     out = {}
     for column in table.columns:
         if column in skip or AU_COLUMN.fullmatch(column) or column.startswith("_"):

@@ -11,6 +11,7 @@ from frown_jax import cache, schema
 from frown_jax.config import DATA, VALIDATIONS
 from frown_jax.data import splits, store
 from frown_jax.data.cifar10s import Cifar10SSource
+from frown_jax.data.ckplus import CkPlusSource
 from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.manifest import ManifestSource
@@ -42,6 +43,8 @@ def _source(config: ConfigDict) -> store.Source:
         return ManifestSource(
             config.dir, tuple(config.classes), tuple(config.emotion_codes), tuple(config.ignore_labels), config.on_bad
         )
+    if config.name == "ckplus":
+        return CkPlusSource(config.dir, config.subjects, config.frames, config.neutral, config.on_bad)
     if config.name == "cifar10s":
         return Cifar10SSource(config.dir, config.per_class)
     raise DataError(f"--config.data.name is {config.name!r}: one of {', '.join(DATA)}")
@@ -166,6 +169,14 @@ def without_pixels(config: ConfigDict) -> Dataset:
 def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_of: tuple, notes: tuple) -> Dataset:
     if "emotion" not in table:
         raise DataError(f"{config.name}: no emotion labels")
+    classes = _classes(config, table)
+    labelled = table["emotion"].isin(classes).to_numpy()
+    if not labelled.all():
+        without, others = table["emotion"].isna().sum(), table.loc[~labelled, "emotion"].dropna().unique()
+        left = [f"{without:,} images without an emotion"] * bool(without)
+        left += [f"{', '.join(others)} (--config.data.classes keeps them)"] * bool(len(others))
+        notes = (*notes, f"left out: {'; '.join(left)}")
+        table, pixels = table[labelled].reset_index(drop=True), pixels[labelled]
     table, split_notes = _split(config, table)
     _check_splits(config, table)
     attributes, attribute_notes = _attributes(config, table)
@@ -173,7 +184,7 @@ def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_o
         name=config.name,
         table=table,
         images=pixels,
-        classes=_classes(config, table),
+        classes=classes,
         attributes=attributes,
         fingerprint=store.hash_of(*made_of, config.validation, table[["id", "split"]].to_csv()),
         notes=(*notes, *split_notes, *attribute_notes),

@@ -87,6 +87,10 @@ class RafDb(_TableBuilder, skip_registration=True):
     """RAF-DB basic, single-label subset (Li, Deng & Du 2017)."""
 
 
+class CkPlus(_TableBuilder, skip_registration=True):
+    """CK+ (Lucey et al. 2010)."""
+
+
 class Manifest(_TableBuilder, skip_registration=True):
     """Any folder of images with a labels.csv."""
 
@@ -95,7 +99,13 @@ class Cifar10s(_TableBuilder, skip_registration=True):
     """CIFAR-10S."""
 
 
-_BUILDERS: dict[str, type[_TableBuilder]] = {"faces": Faces, "rafdb": RafDb, "manifest": Manifest, "cifar10s": Cifar10s}
+_BUILDERS: dict[str, type[_TableBuilder]] = {
+    "faces": Faces,
+    "rafdb": RafDb,
+    "ckplus": CkPlus,
+    "manifest": Manifest,
+    "cifar10s": Cifar10s,
+}
 
 
 def decode(data: bytes, name: str) -> np.ndarray:

@@ -1,0 +1,46 @@
+"""Attributes of people that a data set does not ship: a CSV with a column subject."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pandas as pd
+
+from frown_jax import schema
+from frown_jax.data.dataset import AU_COLUMN, DataError
+from frown_jax.data.problems import Problems
+
+
+def read_subjects(path: str, problems: Problems) -> pd.DataFrame:
+    """The CSV of subjects; '' is none.
+
+    Args:
+      path: a file with a header, a column subject and one for each attribute (gender, skin_tone ...); blank: unknown.
+      problems: gets subjects that occur twice with different values.
+
+    Returns:
+      Attributes as strings, None where blank, by subject.
+
+    Raises:
+      DataError: no such file, no column subject, or a column that is not an attribute.
+    """
+    if not path:
+        return pd.DataFrame()
+    try:
+        table = pd.read_csv(pathlib.Path(path).expanduser(), dtype=str, skipinitialspace=True)
+    except FileNotFoundError:
+        raise DataError(f"--config.data.subjects={path}: no such file") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
+        raise DataError(f"--config.data.subjects={path}: not a CSV ({e})") from None
+    table.columns = [str(c).strip().lower() for c in table.columns]
+    if "subject" not in table:
+        raise DataError(f"--config.data.subjects={path}: it needs a column subject; it has {', '.join(table.columns)}")
+    taken = [
+        c for c in table.columns if c != "subject" and (c in schema.RESERVED_COLUMNS or AU_COLUMN.fullmatch(c.upper()))
+    ]
+    if taken:
+        raise DataError(f"--config.data.subjects={path}: {taken[0]!r} is not an attribute of a person")
+    table = table.map(lambda v: v.strip() or None if isinstance(v, str) else None).drop_duplicates()
+    for name in table.loc[table["subject"].duplicated(), "subject"].unique():
+        problems.add(f"{path}: {name}", "this subject is there twice, with different attributes")
+    return table.drop_duplicates("subject").dropna(subset="subject").set_index("subject")
