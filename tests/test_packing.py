@@ -118,7 +118,9 @@ from tests.conftest import toy
 from tests.test_engine import POINTS, _assert_close, _group
 from tests.test_packing import _train
 assert jax.device_count() == 8
-points = [{**p, "epochs": e} for p, e in zip([*POINTS] * 4, [3] + [1] * 9 + [2] * 2, strict=True)]
+epochs = [3] + [1] * 9 + [2] * 2
+# Each its own patience, of no effect here: equal points would share one training.
+points = [{**p, "epochs": e, "stopping.patience": 20 + e + i} for i, (p, e) in enumerate(zip([*POINTS] * 4, epochs))]
 for packing in ("vmap", "map"):
     config, stacked = _group(toy(), points, packing=packing)
     cut, sizes = _train(toy(), config, stacked)
