@@ -113,7 +113,7 @@ def stopped(aurocs: list[float], patience: int, min_improvement: float) -> tuple
 
 
 def table(config: ConfigDict, run: RunDir) -> pd.DataFrame:
-    """A row for each combination, the best first.
+    """A row for each combination, indexed by its place in `combinations`, the best first.
 
     Returns:
       The searched values; val_auroc (mean over seeds) and its sd; epochs (mean); training, the method that it is read
@@ -131,16 +131,14 @@ def table(config: ConfigDict, run: RunDir) -> pd.DataFrame:
         sd = float(scores.std(ddof=1)) if len(scores) > 1 else float("nan")
         mean_epochs = float(np.mean([n for _, n in runs]))
         rows.append(combination | {"val_auroc": scores.mean(), "sd": sd, "epochs": mean_epochs, "training": name})
-    return pd.DataFrame(rows).sort_values("val_auroc", ascending=False, kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values("val_auroc", ascending=False, kind="stable")
 
 
 def conclude(config: ConfigDict, run: RunDir) -> str:
     """Writes search.csv and the best combination as hparams.json; the text to print."""
     found = table(config, run)
     run.write_csv("search.csv", found)
-    names = [name for name in found.columns if name in SEARCHED]
-    first = combinations(config)
-    best = next(c for c in first if all(c[n] == found.loc[0, n] for n in names))
+    best = combinations(config)[found.index[0]]
     run.write_json(HPARAMS, {SEARCHED[name]: value for name, value in best.items()})
     trainings = found["training"].nunique()
     lines = [

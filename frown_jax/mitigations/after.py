@@ -19,7 +19,7 @@ from frown_jax.training_set import Groups, MitigationError, TrainingSet, cells, 
 DFR_C = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 
 
-@register_after(needs="validation")
+@register_after(needs="validation", refits=True)
 def dfr(
     train: TrainingSet,
     validation: TrainingSet,
@@ -99,7 +99,7 @@ def _mean_fit(z: np.ndarray, labels: np.ndarray, draws: np.ndarray, c: float, k:
     return np.asarray(kernel).mean(0), np.asarray(bias).mean(0)
 
 
-@register_after()
+@register_after(refits=True)
 def crt(
     train: TrainingSet,
     validation: TrainingSet,

@@ -41,6 +41,7 @@ class Method:
       each_column: whether the columns of `by` are groups of their own, in place of their combinations.
       apart: whether its runs cost so much more than others that they are no program with them.
       after: whether it follows training.
+      refits: whether it puts another last layer in place of the network's own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     each_column: bool = False
     apart: bool = False
     after: bool = False
+    refits: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -59,24 +61,21 @@ class Method:
 
 
 METHODS: dict[str, Method] = {}
-LAST_LAYERS = ("dfr", "crt")  # in place of the network's own
 
 
-def register(
-    head: str = "", needs: str = "train", each_column: bool = False, apart: bool = False, after: bool = False
-) -> Callable[[Function], Function]:
+def register(head: str = "", needs: str = "train", **more: bool) -> Callable[[Function], Function]:
     """Makes a function a mitigation under its own name; the arguments are Method's."""
 
     def add(function: Function) -> Function:
-        METHODS[function.__name__] = Method(function.__name__, function, head, needs, each_column, apart, after)
+        METHODS[function.__name__] = Method(function.__name__, function, head, needs, **more)
         return function
 
     return add
 
 
-def register_after(needs: str = "train") -> Callable[[Function], Function]:
+def register_after(needs: str = "train", refits: bool = False) -> Callable[[Function], Function]:
     """The same for what follows training: the function checks its settings and returns a Finisher."""
-    return register(needs=needs, after=True)
+    return register(needs=needs, after=True, refits=refits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +143,7 @@ def head_of(text: str) -> str:
     """
     calls = parse(text)
     heads = [c for c in calls if c.method.head]
-    refit = [c for c in calls if c.method.name in LAST_LAYERS]
+    refit = [c for c in calls if c.method.refits]
     if len(heads) > 1 or len(refit) > 1 or (heads and refit):
         names = " and ".join(c.method.name for c in heads + refit)
         raise MitigationError(f"{names} both bring a head: choose one")
