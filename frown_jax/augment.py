@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from frown_jax import resident
+
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_SD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -43,7 +45,7 @@ def plain(images: jax.Array, size: int) -> jax.Array:
     return normalise(images.astype(jnp.float32) / 255, size)
 
 
-def batch(images: jax.Array, rows: jax.Array, a: Augmentation, key: jax.Array, size: int) -> jax.Array:
+def batch(images: resident.Rows, rows: jax.Array, a: Augmentation, key: jax.Array, size: int) -> jax.Array:
     """Training input: picks rows of the resident data set and augments them.
 
     Args:
@@ -57,6 +59,8 @@ def batch(images: jax.Array, rows: jax.Array, a: Augmentation, key: jax.Array, s
       float32 [B, size, size, 3].
     """
     count, side = rows.shape[0], images.shape[1]
+    if isinstance(images, resident.HostRows):
+        images, rows = resident.take(images, rows), jnp.arange(count)
     keys = jax.random.split(key, 5)
     # Shift and flip are part of the gather: one read of uint8, no intermediate copies.
     reach = jnp.round(a.shift * side)

@@ -1,4 +1,4 @@
-"""The configuration: every field with its default, config-file arguments, and validation before any work."""
+"""The configuration: every field with its default, config-file arguments."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from collections.abc import Iterable
 import ml_collections
 from ml_collections import ConfigDict
 
-from frown_jax.heads import AWARE
-from frown_jax.members import CLASS_WEIGHTS, NORMALISERS, SCHEDULES
-from frown_jax.mitigations import registry
-from frown_jax.models.conv import LOWERINGS
-from frown_jax.models.resnet import STEMS, TRAINABLE
-from frown_jax.packing import PACKINGS
-
 FIDELITIES = ("sound", "paper", "repo")
-NETWORKS = ("resnet18", "resnet10", "vgg16")
-DATA = ("faces", "rafdb", "ckplus", "manifest", "cifar10s")
+NETWORKS = ("resnet18", "resnet10", "vgg16", "vgg16_bn")
+DATA = ("faces", "face_sequences", "rafdb", "ckplus", "actor_study", "manifest", "cifar10s", "combined")
 VALIDATIONS = ("stratified", "study", "test")
-TESTS = ("given", "stratified")
+TESTS = ("given", "stratified", "cohort")
+TARGETS = ("emotion", "aus")
+FEATURES = ("auto", "cached", "computed")
+PRETRAINED = ("", "faces")
 
 # What the section `search` can vary, and the fields that it sets.
 SEARCHED = {
@@ -53,22 +49,29 @@ def default() -> ConfigDict:
     c.evaluation_batch_size = 128
     c.packing = "auto"  # members of a program: vmap (batched) | map (one after another) | auto (map on CPU)
     c.members_per_device = "auto"  # trained at once; a number, or as many as fit in memory
+    c.threshold = "0.5"  # of Action Units: a probability, or 'validation': each one's, of highest F1 on validation
 
     c.data = ml_collections.ConfigDict()
-    c.data.name = "faces"  # faces | rafdb | ckplus | manifest | cifar10s
+    c.data.name = "faces"  # faces | face_sequences | rafdb | ckplus | actor_study | manifest | cifar10s | combined
     c.data.dir = ""  # folder of the data, but for faces
+    c.data.parts = ()  # combined: ('ckplus:DIR', 'actor_study:DIR'), labels that a set does not have are not known
+    c.data.target = "emotion"  # what is predicted: emotion | aus (Action Units)
+    c.data.aus = ()  # Action Units, ('AU1', 'AU12'); () is those with min_occurrences
+    c.data.min_occurrences = 8000  # images that show an Action Unit, in the whole data set
+    c.data.every = 1  # actor_study: of so many frames, one is taken
     c.data.cache_dir = ""  # default: $FROWN_JAX_CACHE or ~/.cache/frown_jax
     c.data.on_bad = "error"  # unreadable images and labels: error | skip (listed in data_report.txt)
     c.data.validation = "stratified"  # stratified | study (random, seed 5) | test (the study's code; leaks)
     c.data.val_fraction = 0.2  # of the training images
     c.data.test_fraction = 0.2  # where a data set has no test split; otherwise the share stays
-    c.data.test = "given"  # given | stratified: train and test pooled and divided anew by `strata`
+    c.data.test = "given"  # given | stratified: pooled and divided anew by `strata` | cohort: by members' own draws
     c.data.strata = ("emotion", "race")  # columns whose shares are kept where images are held out
     c.data.split_seed = 5
     c.data.attributes = ()  # columns to report by group; () is all that there are
     c.data.classes = ()  # manifest: emotion names beyond the seven
-    c.data.subjects = ""  # ckplus: CSV of subject and attributes
+    c.data.subjects = ""  # ckplus, actor_study: CSV of subject and attributes; by default DIR/subjects.csv
     c.data.frames = 3  # ckplus: of the end of a sequence, that get its labels
+    c.data.onset = 0.0  # ckplus: above 0, frames from this share of the way to the peak on, in place of `frames`
     c.data.neutral = 1  # ckplus: of its beginning
     c.data.per_class = 0  # cifar10s: training images of each class; 0 is all
     c.data.emotion_codes = ()  # manifest: names of integer labels 0, 1, ...
@@ -88,13 +91,24 @@ def default() -> ConfigDict:
     c.data.faces.group_style = ()
     c.data.faces.label_noise = ()
 
+    c.data.sequences = ml_collections.ConfigDict()  # see frown_jax/faces/sequences.py
+    c.data.sequences.per_subject = 5
+    c.data.sequences.frames = 5
+    c.data.sequences.seed = 0
+    c.data.sequences.strength = (0.5, 1.0)
+    c.data.sequences.looks = "by_label"  # by_label | shared: looks have nothing to do with gender and skin tone
+    c.data.sequences.group_style = ()
+
     c.model = ml_collections.ConfigDict()
-    c.model.name = "resnet18"  # resnet18 | resnet10 | vgg16
+    c.model.name = "resnet18"  # resnet18 | resnet10 | vgg16 | vgg16_bn
     c.model.width = 64  # channels of the first stage; torchvision's is 64
     c.model.image_size = 224  # pixels, side of the input
     c.model.stem = "imagenet"  # imagenet (7x7, stride 2, pooled) | small (3x3: images of 32 pixels)
     c.model.trainable = "all"  # all | last_block | head
-    c.model.weights = ""  # local .pth or .safetensors of torchvision's ResNet18; '' starts from scratch
+    c.model.weights = ""  # local .pth or .safetensors of torchvision's ResNet18 or VGG16; '' starts from scratch
+    c.model.pretrained = ""  # without weights: 'faces' trains on emotions of other embedded faces first
+    c.model.hidden = 0  # vgg16: width of the dense layers; 0 is 64 times `width`, torchvision's
+    c.model.features = "auto"  # of a frozen network: cached (computed once) | computed | auto (cached, not augmented)
     c.model.dtype = "auto"  # float32 | bfloat16 | auto (bfloat16 on GPU and TPU)
     c.model.conv = "auto"  # auto (measured table) | xla | map | unroll | gemm | blocks | taps
 
@@ -115,13 +129,20 @@ def default() -> ConfigDict:
 
     c.loss = ml_collections.ConfigDict()
     c.loss.class_weights = "inverse"  # none | inverse | effective_number | repo
-    c.loss.normaliser = "count"  # divide by: count | weight
+    c.loss.normaliser = "count"  # divide by: count | weight | known (of Action Units: labels that are known)
 
     c.search = ml_collections.ConfigDict()  # values to try, (): the setting stays; ('log', LOW, HIGH): a range
     for name in SEARCHED:
         c.search[name] = ()
     c.search.budget = 0  # random combinations; 0: all of them
     c.search.seed = 0  # of the draw
+
+    c.cohort = ml_collections.ConfigDict()  # subjects of a member, drawn from data.test='cohort'
+    c.cohort.by = ""  # attribute that divides them; '' takes the data's own split
+    c.cohort.train = ()  # subjects for training and validation, ('Female:37',)
+    c.cohort.test = ()  # ('Female:10', 'Male:10')
+    c.cohort.draws = (0,)  # random draws of subjects, one member each and seed
+    c.cohort.draw = 0  # set by `draws`
 
     c.augment = ml_collections.ConfigDict()  # training only
     c.augment.flip = 0.5
@@ -144,8 +165,9 @@ def set_fidelity(c: ConfigDict, fidelity: str) -> None:
     Raises:
       ConfigError: unknown.
     """
+    if fidelity not in FIDELITIES:
+        raise ConfigError(f"--config.fidelity is {fidelity!r}: one of {', '.join(FIDELITIES)}")
     c.fidelity = fidelity
-    _one_of(c, "fidelity", FIDELITIES)
     if fidelity == "sound":
         c.seeds = tuple(range(16))
         c.schedule.name = "plateau"
@@ -175,9 +197,35 @@ def small(c: ConfigDict) -> None:
         c.loss.class_weights = "none"
 
 
+def action_units(c: ConfigDict, data: str) -> None:
+    """Settings of "Uncovering the Bias in Facial Expressions": VGG16, of which the dense layers train.
+
+    Args:
+      c: changed in place.
+      data: 'face_sequences' gets a narrow network, pretrained on other embedded faces, that a CPU trains in minutes;
+        others torchvision's at 224 pixels, for `model.weights`.
+    """
+    c.data.name, c.data.target, c.data.test = data, "aus", "cohort"
+    c.model.name, c.model.trainable = "vgg16", "head"
+    c.epochs, c.batch_size = 20, 64
+    c.schedule.name, c.stopping.patience = "constant", 3
+    c.optimiser.dropout_rate = 0.5
+    c.loss.class_weights, c.loss.normaliser = "none", "known"
+    c.augment.flip = c.augment.shift = 0.0
+    c.seeds = (0, 1, 2, 3)
+    if data != "face_sequences":
+        c.optimiser.learning_rate, c.optimiser.weight_decay = 1e-4, 1e-3
+        return
+    c.model.width, c.model.hidden, c.model.image_size, c.model.pretrained = 8, 64, 48, "faces"
+    c.optimiser.learning_rate, c.optimiser.weight_decay = 1e-3, 0.02
+    c.seeds = (0, 1)
+    c.data.min_occurrences = 250
+
+
 def smoke(c: ConfigDict) -> None:
     """Shrinks a config to a test of seconds that still runs every part."""
     c.data.faces.train, c.data.faces.test = 96, 64
+    c.data.sequences.per_subject, c.data.sequences.frames = 1, 2
     c.model.name, c.model.width, c.model.image_size = "resnet10", 8, 32
     c.model.weights = ""
     c.epochs, c.batch_size = 2, 16
@@ -206,7 +254,7 @@ def read_hparams(config: ConfigDict, explicit: Iterable[str] = ()) -> None:
     own = set(explicit)
     for field, value in items.items():
         try:
-            _get(config, field)
+            field_of(config, field)
             if field not in own:
                 config.update_from_flattened_dict({field: value})
         except (AttributeError, KeyError, TypeError):
@@ -244,104 +292,9 @@ def parse_arg(arg: str | None, flags: tuple[str, ...] = (), **options: str | int
     return words, values
 
 
-def _one_of(config: ConfigDict, field: str, known: tuple[str, ...]) -> None:
-    value = _get(config, field)
-    if value not in known:
-        raise ConfigError(f"--config.{field} is {value!r}: one of {', '.join(known)}")
-
-
-def _get(config: ConfigDict, field: str) -> object:
+def field_of(config: ConfigDict, field: str) -> object:
+    """The value of a dotted field."""
     value: object = config
     for name in field.split("."):
         value = getattr(value, name)
     return value
-
-
-def _between(config: ConfigDict, field: str, low: float, high: float, below: bool = False) -> None:
-    value = _get(config, field)
-    assert isinstance(value, (int, float))
-    if not low <= value <= high or (below and value == high):
-        upper = "below" if below else "at most"
-        limit = f" and {upper} {high:g}" if high != float("inf") else ""
-        raise ConfigError(f"--config.{field} is {value}: it must be at least {low:g}{limit}")
-
-
-def _is_count(text: str) -> bool:
-    return text.isdecimal() and int(text) > 0
-
-
-def check_mitigation(text: str, network: str) -> None:
-    """Refuses a mitigation that is unknown or misspelt, or that the network has no place for.
-
-    Raises:
-      ConfigError: naming the field and what there is.
-    """
-    try:
-        head = registry.head_of(text)
-    except registry.MitigationError as e:
-        raise ConfigError(f"--config.mitigation: {e}") from None
-    if head == AWARE and network not in ("resnet18", "resnet10"):
-        raise ConfigError(f"--config.mitigation: attribute_aware needs a ResNet, and model.name is {network}")
-
-
-def validate(config: ConfigDict) -> None:
-    """Refuses impossible settings, by field name, before any work.
-
-    Raises:
-      ConfigError: with one line that says what is wrong and what would do.
-    """
-    inf = float("inf")
-    check_mitigation(config.mitigation, config.model.name)
-    _one_of(config, "fidelity", FIDELITIES)
-    _one_of(config, "data.name", DATA)
-    _one_of(config, "data.on_bad", ("error", "skip"))
-    _one_of(config, "data.validation", VALIDATIONS)
-    _one_of(config, "data.test", TESTS)
-    if not config.data.strata:
-        raise ConfigError("--config.data.strata is empty: name at least one column, ('emotion',)")
-    _between(config, "search.budget", 0, inf)
-    _one_of(config, "packing", PACKINGS)
-    if config.members_per_device != "auto" and not _is_count(config.members_per_device):
-        raise ConfigError(f"--config.members_per_device is {config.members_per_device!r}: auto, or a number from 1 up")
-    _one_of(config, "model.name", NETWORKS)
-    _one_of(config, "model.trainable", TRAINABLE)
-    _one_of(config, "model.stem", STEMS)
-    if config.model.stem != "imagenet" and (config.model.weights or config.model.name == "vgg16"):
-        raise ConfigError("--config.model.stem=small is for ResNets from scratch: no weights, not vgg16")
-    _one_of(config, "model.dtype", ("auto", "float32", "bfloat16"))
-    _one_of(config, "model.conv", LOWERINGS)
-    _one_of(config, "schedule.name", tuple(SCHEDULES))
-    _one_of(config, "loss.class_weights", CLASS_WEIGHTS)
-    _one_of(config, "loss.normaliser", tuple(NORMALISERS))
-    _between(config, "data.per_class", 0, inf)
-    _between(config, "data.frames", 1, inf)
-    _between(config, "data.neutral", 0, inf)
-    for field in ("epochs", "batch_size", "evaluation_batch_size", "model.width", "schedule.patience"):
-        _between(config, field, 1, inf)
-    # Five halvings: below 32 pixels the last stage of a ResNet would see less than one pixel.
-    _between(config, "model.image_size", 32, 1024)
-    _between(config, "optimiser.learning_rate", 0, inf)
-    _between(config, "optimiser.weight_decay", 0, inf)
-    _between(config, "optimiser.dropout_rate", 0, 1, below=True)
-    _between(config, "schedule.factor", 0, 1)
-    _between(config, "schedule.warmup_epochs", 0, inf)
-    _between(config, "stopping.patience", 0, inf)
-    for field in ("flip", "invert", "invert_normalised", "brightness", "contrast"):
-        _between(config, f"augment.{field}", 0, 1)
-    _between(config, "augment.shift", 0, 0.5)
-    for field in ("data.val_fraction", "data.test_fraction"):
-        value = _get(config, field)
-        if not 0 < value < 1:  # type: ignore[operator]
-            raise ConfigError(f"--config.{field} is {value}: it must lie between 0 and 1")
-    if not config.seeds:
-        raise ConfigError("--config.seeds is empty: give at least one, --config.seeds='(0,)'")
-    if any(not isinstance(s, int) or s < 0 or s >= 2**32 for s in config.seeds):
-        raise ConfigError(f"--config.seeds is {config.seeds}: whole numbers from 0 to 4294967295")
-    if len(set(config.seeds)) != len(config.seeds):
-        raise ConfigError(f"--config.seeds is {config.seeds}: a seed occurs twice")
-    if config.model.weights and (config.model.name, config.model.width) != ("resnet18", 64):
-        raise ConfigError("--config.model.weights holds torchvision's ResNet18: it needs model.name=resnet18, width=64")
-    if config.model.trainable != "all" and not config.model.weights:
-        raise ConfigError(
-            f"--config.model.trainable={config.model.trainable} freezes random weights: give --config.model.weights"
-        )

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from frown_jax import engine, members, packing
 from frown_jax.data.load import validation_name, without_pixels
 from frown_jax.ensemble import make_engine
+from frown_jax.features import cached, feature_count
 from frown_jax.progress import duration
 from frown_jax.state import State, no_sums
 from frown_jax.training_set import TrainingSet
@@ -64,15 +65,19 @@ def estimate(group: members.Group, training: TrainingSet, validation: TrainingSe
     """
     c = group.config
     side = min(_STORED_SIDE, c.model.image_size)
-    shape = members.shape_of(group.specs, len(training.classes), training.vocabularies)
+    shape = members.shape_of(group.specs, training.classes, training.vocabularies, training.multilabel)
     built = [members.build(s, training, shape, validation) for s in group.specs]
     stacked = members.stack(built[: _MOST_MEMBERS[packing.resolve(c.packing)]])
     timed = len(stacked.seed)
     steps = engine.steps_per_epoch(stacked, c.batch_size)
     at_once = min(_STEPS, steps)
     terms = members.terms(stacked)
-    e = make_engine(c, shape, steps, at_once, devices=jax.local_devices()[:1], terms=terms)
-    images = np.random.default_rng(0).integers(0, 255, (len(training), side, side, 3), np.uint8)
+    rng, count = np.random.default_rng(0), feature_count(c.model) if cached(c) else 0
+    e = make_engine(c, shape, steps, at_once, devices=jax.local_devices()[:1], terms=terms, features=count)
+    if count:
+        images = rng.standard_normal((len(training), count), np.float32)
+    else:
+        images = rng.integers(0, 255, (len(training), side, side, 3), np.uint8)
     state, data = e.init(stacked, None), (jnp.asarray(images), jnp.asarray(training.labels))
 
     def run(state: State) -> tuple[State, float]:

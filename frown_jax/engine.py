@@ -10,16 +10,15 @@ import dataclasses
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
 
-from frown_jax import augment, averaging, heads, mixing, objective, sampling, schedule
+from frown_jax import augment, averaging, heads, mixing, objective, resident, sampling, schedule, task
 from frown_jax.members import Member, Shape, Terms
-from frown_jax.metrics.device import multiclass_auroc
+from frown_jax.models.classifier import Classifier
 from frown_jax.models.layers import BatchNorm
 from frown_jax.packing import Packing
 from frown_jax.schedule import select
@@ -32,7 +31,7 @@ Tree = Any  # a pytree of arrays
 class Static:
     """What is compiled in."""
 
-    model: nn.Module
+    model: Classifier
     image_size: int
     batch_size: int
     evaluation_batch_size: int
@@ -40,10 +39,11 @@ class Static:
     adversaries: int = 1
     head: str = ""  # see mitigations.registry.Method
     terms: Terms = dataclasses.field(default_factory=Terms)
+    features: int = 0  # of the frozen network that the model is the head of; 0: it sees images
 
 
 class Engine:
-    """Compiled functions of one group. `images` and `labels` are the resident training set."""
+    """Compiled functions of one group. `images` (or features of them) and `labels` are the resident training set."""
 
     def __init__(self, static: Static, steps_per_epoch: int, steps_per_call: int, packing: Packing):
         self.static = static
@@ -53,8 +53,8 @@ class Engine:
         self._adam = optax.scale_by_adam()
         packed = packing(self._train, (0, 0, 0, None, None, None, None, None))
         finish = packing(self._finish_epoch, (0, 0, None, None, None))
-        predict = packing(self._predict, (0, 0, None))
-        describe = packing(self._describe, (0, 0, None))
+        predict = packing(self._predict, (0, 0, 0, None))
+        describe = packing(self._describe, (0, 0, 0, None))
 
         def train(state: State, *rest):
             # What does not change in steps is passed around them, so that it is not copied.
@@ -86,7 +86,8 @@ class Engine:
         """The state before the first epoch; `pretrained` is None or the collections of `models.weights`."""
         key = jax.random.fold_in(jax.random.key(member.seed), 0)
         size = self.static.image_size
-        variables = self.static.model.init(key, jnp.zeros((1, size, size, 3)), train=False)
+        nothing = jnp.zeros((1, self.static.features) if self.static.features else (1, size, size, 3))
+        variables = self.static.model.init(key, nothing, train=False)
         if pretrained is not None:  # every collection, except parameters that the file does not hold (the head)
             merged = traverse_util.flatten_dict(dict(variables))
             merged.update(traverse_util.flatten_dict(pretrained))
@@ -94,7 +95,7 @@ class Engine:
         params, stats = dict(variables["params"]), variables.get("batch_stats", {})
         s = self.static
         if s.head in heads.KINDS:
-            shape = jax.eval_shape(lambda: s.model.apply(variables, jnp.zeros((1, size, size, 3)), train=False))
+            shape = jax.eval_shape(lambda: s.model.apply(variables, nothing, train=False))
             wide = shape[1]["features"].shape[-1]
             key = jax.random.fold_in(key, 1)
             params |= heads.initial(key, s.head, wide, s.shape.classes, s.shape.groups, s.shape.inputs, s.adversaries)
@@ -120,6 +121,17 @@ class Engine:
             averages=averaging.start(params, s.terms.memory) if s.terms.averaging else None,
         )
 
+    def _augmented(self, images: resident.Rows, rows: jax.Array, member: Member, key: jax.Array) -> jax.Array:
+        """Training input."""
+        if self.static.features:
+            return resident.take(images, rows)
+        return augment.batch(images, rows, member.augmentation, key, self.static.image_size)
+
+    def _plain(self, images: resident.Rows, rows: jax.Array) -> jax.Array:
+        """Evaluation input."""
+        found = resident.take(images, rows)
+        return found if self.static.features else augment.plain(found, self.static.image_size)
+
     def _loss(self, params: Tree, state: State, member: Member, batch: mixing.Mixed, rows: jax.Array, y, valid, key):
         stats, x = state.batch_stats, batch.x
         (logits, out), updated = self.static.model.apply(
@@ -136,27 +148,39 @@ class Engine:
         if self.static.head == heads.AWARE:
             told = o.reader.inputs[groups] * (groups >= 0)[:, None]
             logits = heads.aware_logits(params, logits, told)
-        per_example = objective.example_losses(logits, y, groups, o, classes)
+        per_example, known = self._example_losses(logits, y, groups, member)
         if self.static.terms.mixing:
-            other = objective.example_losses(logits, y[batch.partner], groups, o, classes)
-            per_example = batch.share * per_example + (1 - batch.share) * other
-        weights = member.class_weights[y] * member.example_weights[rows]
+            other, other_known = self._example_losses(logits, y[batch.partner], groups, member)
+            per_example, known = (
+                batch.share * a + (1 - batch.share) * b for a, b in ((per_example, other), (known, other_known))
+            )
+        weights = member.example_weights[rows]
+        if not self.static.shape.multilabel:
+            weights *= member.class_weights[y]
         if self.static.terms.restart:
             assert state.factors is not None
             weights *= state.factors[rows]
         loss, group_weights = objective.pooled(
-            per_example, weights, valid, member.normaliser, membership, state.group_weights, o
+            per_example, weights, valid, member.normaliser, membership, state.group_weights, o, known
         )
         logits = objective.class_logits(logits, groups, o.reader, classes)
         if self.static.terms.penalties:
-            p, chosen = jax.nn.softmax(logits), self.static.terms.penalties
+            p, chosen = task.probabilities(logits, self.static.shape.multilabel), self.static.terms.penalties
             loss = loss + objective.penalty(p, out["features"], y, membership, valid, o, chosen)
         if self.static.head == heads.ADVERSARY:
             columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.shape.groups)
-            loss = loss + heads.adversary_loss(params, out["features"], y, columns, valid, o.adversary)
-        correct = ((logits.argmax(-1) == y) & valid).sum()
+            told = task.as_index(y)
+            loss = loss + heads.adversary_loss(params, out["features"], told, columns, valid, o.adversary)
+        correct = (task.correct(logits, y) * valid).sum()
         stats = updated.get("batch_stats", {})
         return loss, (stats, group_weights, jnp.where(valid, per_example, 0).sum(), correct)
+
+    def _example_losses(self, logits: jax.Array, y: jax.Array, groups: jax.Array, member: Member):
+        """Losses [B], and the share of each example's labels that is known."""
+        o, shape = member.objective, self.static.shape
+        if shape.multilabel:
+            return objective.label_losses(logits, y, groups, member.class_weights, o)
+        return objective.example_losses(logits, y, groups, o, shape.classes), jnp.ones(len(y))
 
     def _trained(self, updates: Tree) -> Tree:
         flat = traverse_util.flatten_dict(updates)
@@ -171,11 +195,12 @@ class Engine:
         valid = step * batch + jnp.arange(batch) < member.sampling_size
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 2), epoch * 1_000_003 + step)
         augment_key, dropout_key = jax.random.split(key)
-        x = augment.batch(images, rows, member.augmentation, augment_key, self.static.image_size)
-        y = labels[rows]
+        chosen = member.rows[rows]
+        x, y = self._augmented(images, chosen, member, augment_key), labels[chosen]
         mixed = mixing.Mixed(x, jnp.arange(batch), jnp.ones(()))
         if self.static.terms.mixing:
-            mixed = mixing.mix(jax.random.fold_in(key, 2), x, y, member.groups[rows], valid, member.mixing)
+            mix_key, groups = jax.random.fold_in(key, 2), member.groups[rows]
+            mixed = mixing.mix(mix_key, x, task.as_index(y), groups, valid, member.mixing)
         grad_of = jax.value_and_grad(self._loss, has_aux=True)
         rest = (state, member, mixed, rows, y, valid, dropout_key)
         (loss, (stats, group_weights, loss_sum, correct)), grads = grad_of(state.params, *rest)
@@ -231,8 +256,15 @@ class Engine:
     def _finish_epoch(self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array):
         """Predicts the validation images and judges the epoch by them."""
         now = state.best.replace(params=state.params, batch_stats=state.batch_stats)
-        logits = self._logits(now, member.validation_groups, images, state.active)
+        logits, labels = self._validation(now, member, images, labels, state.active)
         return schedule.judge(state, member, logits, labels, epoch, self.steps_per_epoch)
+
+    def _validation(self, predictor: Predictor, member: Member, images: jax.Array, labels: jax.Array, wanted):
+        """Logits and labels of the member's validation images; padding has label -1."""
+        rows = member.validation_rows
+        logits = self._logits(predictor, member.validation_groups, rows, images, wanted)
+        there = (rows >= 0).reshape(-1, *[1] * (labels.ndim - 1))
+        return logits, jnp.where(there, labels[rows], -1)
 
     def _restart(
         self, state: State, member: Member, images: jax.Array, labels: jax.Array, epoch: jax.Array, pretrained: Tree
@@ -243,9 +275,10 @@ class Engine:
         """
         due = state.active & (member.restart.epochs == epoch + 1)
         now = state.best.replace(params=state.params, batch_stats=state.batch_stats)
-        wrong = self._logits(now, member.groups, images, due).argmax(-1) != labels
+        wrong = self._logits(now, member.groups, member.rows, images, due).argmax(-1) != labels[member.rows]
         factors = jnp.where(wrong, member.restart.factor, 1.0)
-        return select(due, self._init(member, pretrained).replace(factors=factors / factors.mean()), state)
+        mean = jnp.average(factors, weights=member.rows >= 0)
+        return select(due, self._init(member, pretrained).replace(factors=factors / mean), state)
 
     def _conclude(
         self,
@@ -268,8 +301,7 @@ class Engine:
         params, there = averaging.conclude(state.averages, member.averaging)
         stats = self._statistics(params, state.batch_stats, member, images)
         mean = Predictor(params, stats, state.best.reader, jnp.asarray(epoch, jnp.int32))
-        logits = self._logits(mean, member.validation_groups, val_images, there)
-        score = multiclass_auroc(jax.nn.softmax(logits), labels)
+        score = task.auroc(*self._validation(mean, member, val_images, labels, there))
         return select(there, state.replace(best=mean, best_score=score), state)
 
     def _statistics(self, params: Tree, stats: Tree, member: Member, images: jax.Array) -> Tree:
@@ -284,7 +316,7 @@ class Engine:
         def one(step: jax.Array, mean: Tree) -> Tree:
             valid = step * batch + jnp.arange(batch) < size
             own = jax.random.fold_in(key, step)
-            x = augment.batch(images, rows[step], member.augmentation, own, self.static.image_size)
+            x = self._augmented(images, member.rows[rows[step]], member, own)
             variables = {"params": params, "batch_stats": stats}
             after = self.static.model.apply(variables, x, train=True, mask=valid, mutable=["batch_stats"])[1]
             # A batch moves statistics by the momentum: from where they land, its own.
@@ -293,43 +325,49 @@ class Engine:
 
         return jax.lax.fori_loop(0, (size + batch - 1) // batch, one, jax.tree.map(jnp.zeros_like, stats))
 
-    def _describe(self, predictor: Predictor, groups: jax.Array, images: jax.Array) -> dict[str, jax.Array]:
-        """What a member makes of every image: 'logits' float32 [N, K] and 'penultimate' [N, F], the head's inputs.
+    def _describe(
+        self, predictor: Predictor, groups: jax.Array, rows: jax.Array, images: jax.Array
+    ) -> dict[str, jax.Array]:
+        """What a member makes of images: 'logits' float32 [N, K] and 'penultimate' [N, F], the head's inputs.
 
         Args:
           predictor: of the member.
           groups: int [N], -1 where they are not known.
-          images: uint8 [N, H, W, 3].
+          rows: int [N] of `images`; of -1 the result means nothing.
+          images: uint8 [M, H, W, 3].
         """
-        count = images.shape[0]
+        count = rows.shape[0]
         size = min(self.static.evaluation_batch_size, count)
         batches = -(-count // size)
-        padded = jnp.pad(images, ((0, batches * size - count), (0, 0), (0, 0), (0, 0)))
+        padded = jnp.pad(jnp.maximum(rows, 0), (0, batches * size - count))
         variables = {"params": predictor.params, "batch_stats": predictor.batch_stats}
 
-        def batch(raw: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x = augment.plain(raw, self.static.image_size)
+        def batch(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            x = self._plain(images, rows)
             logits, out = self.static.model.apply(variables, x, train=False)
             return logits, out["penultimate"]
 
-        each = jax.lax.map(batch, padded.reshape(batches, size, *images.shape[1:]))
+        each = jax.lax.map(batch, padded.reshape(batches, size))
         logits, penultimate = (a.reshape(batches * size, -1)[:count] for a in each)
         reader = predictor.reader
         if self.static.head == heads.AWARE:
-            logits = heads.marginalised(predictor.params, logits, groups, reader.inputs, reader.shares)
+            many = self.static.shape.multilabel
+            logits = heads.marginalised(predictor.params, logits, groups, reader.inputs, reader.shares, many)
         else:
             logits = objective.class_logits(logits, groups, reader, self.static.shape.classes)
         return {"logits": logits, "penultimate": penultimate}
 
-    def _predict(self, predictor: Predictor, groups: jax.Array, images: jax.Array) -> jax.Array:
+    def _predict(self, predictor: Predictor, groups: jax.Array, rows: jax.Array, images: jax.Array) -> jax.Array:
         """Logits alone; zeros for a member that finished no epoch."""
-        return self._logits(predictor, groups, images, predictor.epoch >= 0)
+        return self._logits(predictor, groups, rows, images, predictor.epoch >= 0)
 
-    def _logits(self, predictor: Predictor, groups: jax.Array, images: jax.Array, wanted: jax.Array) -> jax.Array:
+    def _logits(
+        self, predictor: Predictor, groups: jax.Array, rows: jax.Array, images: jax.Array, wanted: jax.Array
+    ) -> jax.Array:
         """See `_describe`; where members run one after another, nothing is computed for one that is not `wanted`."""
 
         def every_batch() -> jax.Array:
-            return self._describe(predictor, groups, images)["logits"]
+            return self._describe(predictor, groups, rows, images)["logits"]
 
         if self.packing.how == "vmap":
             return every_batch()

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from frown_jax import members, packing
 from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
+from frown_jax.encoder import Encoder
 from frown_jax.engine import Engine, Static
 from frown_jax.mitigations import registry
 from frown_jax.models.build import network
@@ -29,12 +30,16 @@ def make_engine(
     steps_per_call: int = 1,
     devices: Sequence[jax.Device] | None = None,
     terms: members.Terms | None = None,
+    features: int = 0,
 ) -> Engine:
-    """The compiled functions of a group with this config, over all local devices unless told otherwise."""
+    """The compiled functions of a group with this config, over all local devices unless told otherwise.
+
+    `features` is how many a frozen network gives whose head alone the members are; 0: they are whole networks.
+    """
     head = registry.head_of(config.mitigation)
     outputs = shape.classes * shape.groups if head == "domain" else shape.classes
     static = Static(
-        model=network(config.model, outputs),
+        model=network(config.model, outputs, "head" if features else "all"),
         image_size=config.model.image_size,
         batch_size=config.batch_size,
         evaluation_batch_size=config.evaluation_batch_size,
@@ -42,6 +47,7 @@ def make_engine(
         adversaries=registry.adversary_count(config.mitigation),
         head=head,
         terms=terms or members.Terms(),
+        features=features,
     )
     over = tuple(devices if devices is not None else jax.local_devices())
     return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)
@@ -62,6 +68,7 @@ class Ensemble:
       config: of the run.
       classes: emotion names in the order of the outputs.
       attributes: that the run reported.
+      multilabel: whether the classes are Action Units.
       image_side: pixels, side to which images are brought before the network's own resizing.
       specs: the members that can predict, in the order of `probabilities`.
     """
@@ -80,19 +87,24 @@ class Ensemble:
         except OSError:
             raise ConfigError(f"--run={path} is not finished (no data.json): run its command again") from None
         self.classes = tuple(described["classes"])
+        self.multilabel = bool(described.get("multilabel"))
         self.attributes = {k: tuple(v) for k, v in described["attributes"].items()}
         self.image_side = int(described["image_side"])
         self.specs: list[members.Spec] = []
         self._parts: list[Readout] = []
+        self._encoders: list[Encoder] = []
         groups = members.expand(self.config, stored["points"])
         programs = run.read_programs()
         for index, group in enumerate(members.regroup(groups, programs) if programs else groups):
             self._restore(run, index, group)
 
     def _restore(self, run: RunDir, index: int, group: members.Group) -> None:
-        shape = members.shape_of(group.specs, len(self.classes), self.attributes)
-        engine = make_engine(group.config, shape, devices=jax.local_devices()[:1])
-        nobody = TrainingSet(self.classes, np.zeros(1, np.int32), {}, {})
+        shape = members.shape_of(group.specs, self.classes, self.attributes, self.multilabel)
+        trunk = run.read_trunk(index, group.config)
+        one = jax.local_devices()[:1]
+        engine = make_engine(group.config, shape, devices=one, features=trunk.count if trunk else 0)
+        labels = np.zeros((1, len(self.classes)) if self.multilabel else 1, np.int32)
+        nobody = TrainingSet(self.classes, labels, {}, {})
         stacked = members.stack([members.build(s, nobody, shape) for s in group.specs])
         checkpoints = Checkpoints(run.checkpoints(index))
         restored = checkpoints.restore({"predictor": jax.eval_shape(engine.init, stacked, None).best})
@@ -101,7 +113,16 @@ class Ensemble:
             raise ConfigError(f"{run.checkpoints(index)} holds no readable checkpoint: run the run's command again")
         finishes = run.read_finishes([s.member for trained in group.specs for s in trained.all])
         self._parts.append(Readout(engine, restored[0]["predictor"], group.specs, finishes))
+        self._encoders.append(Encoder(trunk, keep=False))
         self.specs += self._parts[-1].members
+
+    def variables(self) -> dict:
+        """{'params', 'batch_stats'} of the first member's network, numpy."""
+        return self._parts[0].variables(0)
+
+    def thresholds(self) -> list[np.ndarray | None]:
+        """Of every member: [K], see Readout."""
+        return [t for part in self._parts for t in part.thresholds()]
 
     def probabilities(self, images: np.ndarray, attributes: TrainingSet | None = None) -> np.ndarray:
         """Class probabilities of every member.
@@ -113,7 +134,8 @@ class Ensemble:
         Returns:
           float32 [members, N, classes].
         """
-        return np.concatenate([part.probabilities(images, attributes) for part in self._parts])
+        parts = zip(self._parts, self._encoders, strict=True)
+        return np.concatenate([part.probabilities(encoder.fold(images, attributes)) for part, encoder in parts])
 
 
 def _config_dict(stored: dict) -> ConfigDict:

@@ -30,7 +30,7 @@ from frown_jax.training_set import TrainingSet
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val or test.")
-_DATA = flags.DEFINE_string("data", "", "faces, rafdb:DIR or manifest:DIR; by default the run's own data.")
+_DATA = flags.DEFINE_string("data", "", "faces, rafdb:DIR, manifest:DIR, ...; by default the run's own data.")
 _CACHE = flags.DEFINE_string("cache_dir", "", "Cache of prepared data; by default the run's.")
 
 
@@ -42,9 +42,16 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
       DataError: the data cannot be read, or has emotions that the ensemble does not know.
     """
     config = ensemble.config.data.copy_and_resolve_references()
+    if not source and config.test == "cohort":
+        raise ConfigError(
+            "every member of this run has test subjects of its own: results.csv has their values; --data=... evaluates "
+            "all members on another data set"
+        )
     if source:
         config.name, _, config.dir = source.partition(":")
-        config.attributes = ()
+        config.attributes, config.test = (), "given"
+        if ensemble.multilabel:
+            config.aus = ensemble.classes
         if config.name not in DATA:
             raise ConfigError(f"--data={source}: it begins with one of {', '.join(DATA)}, then ':' and the folder")
     if cache:
@@ -52,9 +59,7 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
     data = load(config, ensemble.config.model.image_size)
     unknown = [c for c in data.classes if c not in ensemble.classes]
     if unknown:
-        raise DataError(
-            f"the run does not know the emotions {', '.join(unknown)}; it knows {', '.join(ensemble.classes)}"
-        )
+        raise DataError(f"the run does not know {', '.join(unknown)}; it knows {', '.join(ensemble.classes)}")
     return dataclasses.replace(data, classes=ensemble.classes)
 
 
@@ -66,7 +71,8 @@ def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> pd.DataFrame:
     """
     part = data.split(split)
     probabilities = ensemble.probabilities(part.images, TrainingSet.of(part))
-    frames = [predictions_frame(s, part, split, p) for s, p in zip(ensemble.specs, probabilities, strict=True)]
+    found = zip(ensemble.specs, probabilities, ensemble.thresholds(), strict=True)
+    frames = [predictions_frame(s, part, split, p, t) for s, p, t in found]
     return pd.concat(frames, ignore_index=True)
 
 

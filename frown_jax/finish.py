@@ -8,11 +8,12 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import special
 
+from frown_jax import task
 from frown_jax.training_set import TrainingSet
 
 Array = np.ndarray
+_ARRAYS = ("kernel", "bias", "offsets", "thresholds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Finish:
       offsets: [G + 1, K] added to the logits of an image of group g; row G: of no known group. None: nothing.
       by, drop: the columns and values that make those groups (TrainingSet.groups).
       inverted: share of the inverted image in a prediction, 0 to 1.
+      thresholds: [K] of many labels, the probabilities from which they count as present; None: 0.5.
     """
 
     kernel: Array | None = None
@@ -45,6 +47,12 @@ class Finish:
     by: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     inverted: float = 0.0
+    thresholds: Array | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether probabilities are the network's own."""
+        return self.kernel is None and self.offsets is None and not self.inverted
 
     def logits(self, outputs: Outputs, data: TrainingSet | None) -> Array:
         """Float64 [N, K].
@@ -63,17 +71,20 @@ class Finish:
         codes = data.groups(self.by, self.drop).codes
         return z + self.offsets[np.where(codes >= 0, codes, len(self.offsets) - 1)]
 
-    def probabilities(self, outputs: Outputs, data: TrainingSet | None, inverted: Outputs | None = None) -> Array:
+    def probabilities(
+        self, outputs: Outputs, data: TrainingSet | None, inverted: Outputs | None = None, multilabel: bool = False
+    ) -> Array:
         """Float32 [N, K]; `inverted` are the outputs on inverted images, where that is asked for."""
-        p = special.softmax(self.logits(outputs, data), 1)
+        p = task.probabilities_of(self.logits(outputs, data), multilabel)
         if self.inverted:
             assert inverted is not None
-            p = (1 - self.inverted) * p + self.inverted * special.softmax(self.logits(inverted, data), 1)
+            other = task.probabilities_of(self.logits(inverted, data), multilabel)
+            p = (1 - self.inverted) * p + self.inverted * other
         return p.astype(np.float32)
 
     def to_bytes(self) -> bytes:
         """For a file."""
-        arrays = {k: v for k in ("kernel", "bias", "offsets") if (v := getattr(self, k)) is not None}
+        arrays = {k: v for k in _ARRAYS if (v := getattr(self, k)) is not None}
         settings = json.dumps({"by": self.by, "drop": self.drop, "inverted": self.inverted})
         buffer = io.BytesIO()
         np.savez(buffer, settings=np.array(settings), **arrays)

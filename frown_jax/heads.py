@@ -60,8 +60,10 @@ def aware_logits(params: Tree, logits: jax.Array, inputs: jax.Array) -> jax.Arra
     return logits + _linear(params[AWARE], inputs) @ params["fc"]["kernel"]
 
 
-def marginalised(params: Tree, logits: jax.Array, groups: jax.Array, table: jax.Array, shares: jax.Array) -> jax.Array:
-    """Attribute-aware log-probabilities where some images' groups are not known.
+def marginalised(
+    params: Tree, logits: jax.Array, groups: jax.Array, table: jax.Array, shares: jax.Array, multilabel: bool = False
+) -> jax.Array:
+    """Attribute-aware logits where some images' groups are not known.
 
     Args:
       params: of the member.
@@ -69,11 +71,17 @@ def marginalised(params: Tree, logits: jax.Array, groups: jax.Array, table: jax.
       groups: int [B], -1 not known.
       table: [G, D] inputs of each group.
       shares: [G] of the groups in training.
+      multilabel: whether predictions are sigmoids and not a softmax.
 
     Returns:
-      [B, K]: with the image's own attributes, or sum_g share_g p(y | x, g).
+      [B, K] logits of the prediction with the image's own attributes, or of sum_g share_g p(y | x, g).
     """
     every = aware_logits(params, logits[:, None, :], table)  # [B, G, K]
+    if multilabel:
+        own = jnp.take_along_axis(every, jnp.maximum(groups, 0)[:, None, None], 1)[:, 0]
+        weight = jnp.log(jnp.maximum(shares, 1e-30))[:, None]
+        yes, no = (jax.nn.logsumexp(jax.nn.log_sigmoid(z) + weight, 1) for z in (every, -every))
+        return jnp.where((groups >= 0)[:, None], own, yes - no)
     log_p = jax.nn.log_softmax(every)
     own = jnp.take_along_axis(log_p, jnp.maximum(groups, 0)[:, None, None], 1)[:, 0]
     mixed = jax.nn.logsumexp(log_p + jnp.log(jnp.maximum(shares, 1e-30))[:, None], 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,24 +17,26 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from frown_jax import averaging, mixing, objective
+from frown_jax import averaging, class_weights, cohort, features, mixing, objective
 from frown_jax.augment import Augmentation
 from frown_jax.averaging import Averaging
-from frown_jax.losses import PER_COUNT, PER_WEIGHT
+from frown_jax.cohort import Cohort
+from frown_jax.losses import PER_COUNT, PER_KNOWN, PER_WEIGHT
 from frown_jax.mitigations import registry
 from frown_jax.mixing import Mixing
 from frown_jax.objective import Objective
 from frown_jax.sampling import Redraw, still
-from frown_jax.training_set import LABEL, TrainingSet, effective_weight
+from frown_jax.training_set import MitigationError, TrainingSet, columns
 
 CONSTANT, STEP, PLATEAU, COSINE = range(4)
 SCHEDULES = {"constant": CONSTANT, "step": STEP, "plateau": PLATEAU, "cosine": COSINE}
-CLASS_WEIGHTS = ("none", "inverse", "effective_number", "repo")
-NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT}
+NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT, "known": PER_KNOWN}
 
 # Sections of the config whose fields are values of a member, not parts of the program.
-TRACED_SECTIONS = ("optimiser", "schedule", "stopping", "loss", "augment")
+TRACED_SECTIONS = ("optimiser", "schedule", "stopping", "loss", "augment", "cohort")
 
+
+_BEHIND = 1 << 20  # a stratum behind all others
 
 Array = Any  # jax.Array or np.ndarray
 
@@ -68,7 +70,11 @@ class Restart(struct.PyTreeNode):
 
 
 class Member(struct.PyTreeNode):
-    """Traced values of one run; stacked along a leading axis for many. Scalars unless said otherwise."""
+    """Traced values of one run; stacked along a leading axis for many. Scalars unless said otherwise.
+
+    Its own N training and V validation images are rows of what is resident; arrays over them are padded where members
+    have different numbers.
+    """
 
     seed: Array  # uint32
     learning_rate: Array
@@ -81,10 +87,11 @@ class Member(struct.PyTreeNode):
     epochs: Array  # int32, at most
     patience: Array  # int32: stop once more epochs than this bring no improvement
     min_improvement: Array  # of validation AUROC
-    class_weights: Array  # [K]
+    class_weights: Array  # [K]; of Action Units [T, 2], the weights of absent and present
+    rows: Array  # int32 [N] of the resident images; -1 padding
     example_weights: Array  # [N] attention factor of each training image
     normaliser: Array  # int32, see losses.reduce
-    sampling: Array  # int32 [T], training rows of an epoch, padded
+    sampling: Array  # int32 [P], which of the N fill an epoch's places, padded
     sampling_size: Array  # int32, how many entries of `sampling` count
     redraw: Redraw
     augmentation: Augmentation
@@ -95,6 +102,7 @@ class Member(struct.PyTreeNode):
     sam_radius: Array  # of sharpness-aware steps; 0: plain ones
     restart: Restart
     averaging: Averaging
+    validation_rows: Array  # int32 [V] of the resident images; -1 padding
     validation_groups: Array  # int32 [V], for heads that look at them
 
 
@@ -122,37 +130,6 @@ class Group:
     specs: tuple[Spec, ...]
 
 
-def class_weights(how: str, counts: np.ndarray) -> np.ndarray:
-    """Weight of each class from its count in training.
-
-    Args:
-      how: 'none' (1), 'inverse' (n / (K n_k)), 'effective_number' (in proportion to (1 - b) / (1 - b^n_k), b = .9999;
-        Cui et al. 2019), both of mean 1 over the examples, 'repo' (softmax(1 / n_k), which is what the first study's
-        code computes and is uniform in effect).
-      counts: int [K].
-
-    Returns:
-      float32 [K]; 0 for a class without examples (except 'none').
-
-    Raises:
-      ValueError: unknown `how`.
-    """
-    counts = np.asarray(counts, np.float64)
-    present = counts > 0
-    if how == "none":
-        return np.ones(len(counts), np.float32)
-    inverse = np.divide(1, counts, out=np.zeros_like(counts), where=present)
-    if how == "inverse":
-        return (inverse * counts.sum() / present.sum()).astype(np.float32)
-    if how == "effective_number":
-        effective = effective_weight(counts)
-        return (effective * counts.sum() / (effective * counts).sum()).astype(np.float32)
-    if how == "repo":
-        powers = np.where(present, np.exp(inverse), 0)
-        return (powers / powers.sum()).astype(np.float32)
-    raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
-
-
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """Sizes of a program's arrays that its members' data and mitigations decide.
@@ -161,23 +138,40 @@ class Shape:
       classes: K.
       groups: G, the most groups that a mitigation of its members divides images into.
       inputs: D, of attribute-aware networks: one for each value of their attributes.
+      multilabel: whether the classes are labels of which an image may have many.
     """
 
     classes: int
     groups: int = 1
     inputs: int = 1
+    multilabel: bool = False
 
 
-def shape_of(specs: Sequence[Spec], classes: int, vocabularies: dict[str, tuple[str, ...]]) -> Shape:
+def shape_of(
+    specs: Sequence[Spec],
+    classes: Sequence[str],
+    vocabularies: Mapping[str, tuple[str, ...]],
+    multilabel: bool = False,
+) -> Shape:
     """What the runs of one program need.
 
     Raises:
       MitigationError: a mitigation groups by a column that there is not.
     """
-    sizes = {LABEL: classes, **{a: len(v) for a, v in vocabularies.items()}}
+    sizes = {column: len(values) for column, values in columns(classes, vocabularies, multilabel).items()}
     texts = [s.config.mitigation for s in specs]
     groups, inputs = (max(f(t, sizes) for t in texts) for f in (registry.group_count, registry.input_count))
-    return Shape(classes, groups, inputs)
+    return Shape(len(classes), groups, inputs, multilabel)
+
+
+def cohort_of(spec: Spec, data: TrainingSet) -> Cohort | None:
+    """Whom a run draws from everybody; None if it takes the data's own split.
+
+    Raises:
+      CohortError: there are not so many subjects.
+    """
+    c = spec.config
+    return cohort.draw(c.cohort, c.data.val_fraction, data) if c.cohort.by else None
 
 
 def check(programs: Sequence[Group], data: TrainingSet, validation: TrainingSet) -> None:
@@ -187,11 +181,14 @@ def check(programs: Sequence[Group], data: TrainingSet, validation: TrainingSet)
       MitigationError: naming the mitigation and what is wrong.
     """
     for group in programs:
-        shape = shape_of(group.specs, len(data.classes), data.vocabularies)
-        for spec in {s.config.mitigation: s for s in group.specs}.values():
-            build(spec, data, shape, validation)
         for text in {s.config.mitigation for trained in group.specs for s in trained.all}:
-            registry.finishers(text, data, validation)
+            registry.check_labels(text, data.multilabel)
+        shape = shape_of(group.specs, data.classes, data.vocabularies, data.multilabel)
+        for spec in {(s.config.mitigation, str(s.config.cohort)): s for s in group.specs}.values():
+            build(spec, data, shape, validation)
+            train, held_out = sets_of(spec, data, validation)
+            for run in spec.all:
+                registry.finishers(run.config.mitigation, train, held_out)
 
 
 def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation: TrainingSet | None = None) -> Member:
@@ -199,16 +196,25 @@ def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation:
 
     Args:
       spec: the run.
-      data: N training images.
+      data: the resident training images.
       shape: of its program; None for a run without groups.
-      validation: V images; None for a member that is only to predict, whose mitigation is left out.
+      validation: images; None for a member that is only to predict, whose mitigation and cohort are left out.
 
     Raises:
       MitigationError: its mitigation does not fit the data.
+      CohortError: see `cohort_of`.
     """
-    c, shape = spec.config, shape or Shape(len(data.classes))
-    labels, classes, count = data.labels, len(data.classes), len(data)
+    c, shape = spec.config, shape or Shape(len(data.classes), multilabel=data.multilabel)
     f, i = np.float32, np.int32
+    chosen = None if validation is None else cohort_of(spec, data)
+    rows = np.arange(len(data), dtype=i) if chosen is None else chosen.train
+    data = data.take(rows)
+    if validation is None:
+        validation_rows = np.zeros(0, i)
+    else:
+        validation_rows = np.arange(len(validation), dtype=i) if chosen is None else chosen.validation
+        validation = validation.take(validation_rows)
+    classes, count = len(data.classes), len(data)
     values: registry.Values = {
         "seed": np.uint32(spec.seed),
         "learning_rate": f(c.optimiser.learning_rate),
@@ -221,7 +227,8 @@ def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation:
         "epochs": i(c.epochs),
         "patience": i(c.stopping.patience),
         "min_improvement": f(c.stopping.min_improvement),
-        "class_weights": class_weights(c.loss.class_weights, np.bincount(labels, minlength=classes)),
+        "class_weights": class_weights.of(c.loss.class_weights, data),
+        "rows": rows,
         "example_weights": np.ones(count, f),
         "normaliser": i(NORMALISERS[c.loss.normaliser]),
         "sampling": np.arange(count, dtype=i),
@@ -235,26 +242,67 @@ def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation:
         "sam_radius": f(0),
         "restart": Restart(i(0), f(1)),
         "averaging": averaging.nothing(),
+        "validation_rows": validation_rows,
         "validation_groups": np.zeros(0, i),
     }
     if validation is not None:
         values = registry.apply(c.mitigation, data, values)
+        _check_features(c, values)
         values["validation_groups"] = registry.head_groups(c.mitigation, validation)
     return Member(**values)
 
 
-def stack(members: Sequence[Member]) -> Member:
-    """One pytree with a leading member axis; sampling tables are padded to the longest."""
-    longest = max(len(m.sampling) for m in members)
+def _check_features(config: FrozenConfigDict, values: registry.Values) -> None:
+    changed = values["mixing"].alpha > 0 or any(float(v) for v in dataclasses.asdict(values["augmentation"]).values())
+    if features.cached(config) and changed:
+        raise MitigationError(
+            f"{config.mitigation} changes images, and their features are computed once: it needs "
+            "--config.model.features=computed"
+        )
 
-    def longer(x: np.ndarray) -> np.ndarray:
-        return np.pad(x, (0, longest - len(x)))
+
+def sets_of(spec: Spec, data: TrainingSet, validation: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
+    """What a run trains and validates on, of the resident images."""
+    chosen = cohort_of(spec, data)
+    if chosen is None:
+        return data, validation
+    return data.take(chosen.train), validation.take(chosen.validation)
+
+
+def stack(members: Sequence[Member]) -> Member:
+    """One pytree with a leading member axis; what members have different numbers of is padded to the most."""
+    places, images, held_out = (
+        max(len(x) for x in each)
+        for each in zip(*((m.sampling, m.rows, m.validation_rows) for m in members), strict=True)
+    )
+
+    def longer(x: np.ndarray, most: int, fill: float = 0) -> np.ndarray:
+        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, most - x.shape[-1])], constant_values=fill)
 
     padded = []
     for m in members:
         r = m.redraw
-        redraw = r.replace(start=longer(r.start), size=longer(r.size), rank=longer(r.rank), short=longer(r.short))
-        padded.append(m.replace(sampling=longer(m.sampling), redraw=redraw))
+        redraw = r.replace(
+            # Padding is drawn by no place: it lies behind every stratum.
+            stratum=longer(r.stratum, images, _BEHIND),
+            order=longer(r.order, images),
+            start=longer(r.start, places),
+            size=longer(r.size, places),
+            rank=longer(r.rank, places),
+            short=longer(r.short, places),
+        )
+        padded.append(
+            m.replace(
+                rows=longer(m.rows, images, -1),
+                example_weights=longer(m.example_weights, images),
+                groups=longer(m.groups, images, -1),
+                adversary_groups=longer(m.adversary_groups, images, -1),
+                validation_rows=longer(m.validation_rows, held_out, -1),
+                validation_groups=longer(m.validation_groups, held_out, -1),
+                sampling=longer(m.sampling, places),
+                redraw=redraw,
+            )
+        )
     return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *padded)
 
 
@@ -285,10 +333,11 @@ def points_of(sweep: Callable[[Callable[..., None]], None] | None) -> list[dict[
 
 
 def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Group]:
-    """Points x seeds, grouped by what their programs share.
+    """Points x draws of subjects x seeds, grouped by what their programs share.
 
     Args:
-      config: the base; `config.seeds` are run at every point, `config.method` names a point unless it sets its own.
+      config: the base; `config.seeds` and `config.cohort.draws` are run at every point, `config.method` names a point
+        unless it sets its own.
       points: overrides by dotted field name.
 
     Returns:
@@ -304,9 +353,9 @@ def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Grou
         own = config.copy_and_resolve_references()
         own.lock()
         own.update_from_flattened_dict(point)
-        frozen = FrozenConfigDict(own)
-        for seed in config.seeds:
-            spec = Spec(member=member, method=own.method, seed=int(seed), config=frozen)
+        for draw, seed in itertools.product(own.cohort.draws, config.seeds):
+            own.cohort.draw = int(draw)
+            spec = Spec(member=member, method=own.method, seed=int(seed), config=FrozenConfigDict(own))
             group = groups.setdefault(_static_part(own), {})
             key = _training_part(own), int(seed)
             first = group.get(key)
@@ -331,12 +380,12 @@ def regroup(groups: Sequence[Group], programs: Sequence[Sequence[int]]) -> list[
 
 def _training_part(config: ConfigDict) -> str:
     """Everything that a training depends on but its seed, as text."""
-    fields = sorted((k, str(v)) for k, v in config.items() if k not in ("method", "mitigation", "seeds"))
+    fields = sorted((k, str(v)) for k, v in config.items() if k not in ("method", "mitigation", "seeds", "threshold"))
     return f"{fields} {registry.in_training(config.mitigation)}"
 
 
 def _static_part(config: ConfigDict) -> str:
     """Everything but the traced fields, as text."""
-    traced = (*TRACED_SECTIONS, "method", "mitigation", "seeds", "epochs", "members_per_device")
+    traced = (*TRACED_SECTIONS, "method", "mitigation", "seeds", "epochs", "members_per_device", "threshold")
     shared = sorted((k, str(v)) for k, v in config.items() if k not in traced)
-    return f"{shared} {registry.signature(config.mitigation)}"
+    return f"{shared} {registry.signature(config.mitigation)} {features.cached(config)}"

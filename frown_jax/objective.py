@@ -77,7 +77,7 @@ def first_group_weights(o: Objective) -> jax.Array:
 
 
 def class_logits(logits: jax.Array, groups: jax.Array, reader: Reader, classes: int) -> jax.Array:
-    """What a network predicts for each class, from whatever head it has.
+    """What a network predicts for each class (or Action Unit), from whatever head it has.
 
     Args:
       logits: [B, K], or [B, G * K] of a network with heads of groups.
@@ -116,8 +116,36 @@ def _of_heads(logits: jax.Array, labels: jax.Array, groups: jax.Array, o: Object
     return jnp.where(o.reader.heads >= DISCRIMINATIVE, discriminative, independent)
 
 
+def _focused(entries: jax.Array, o: Objective) -> jax.Array:
+    """Times (1 - p)^gamma (Lin et al. 2017), from log p, so that the gradient is finite where p is 1."""
+    miss = -jnp.expm1(-entries)
+    focus = jnp.exp(o.focal * jnp.log(jnp.maximum(miss, 1e-8)))
+    return jnp.where(o.focal > 0, focus * entries, entries)
+
+
+def label_losses(
+    logits: jax.Array, labels: jax.Array, groups: jax.Array, weights: jax.Array, o: Objective
+) -> tuple[jax.Array, jax.Array]:
+    """Losses of a batch with many labels an image, unreduced; and the share of each image's labels that is known.
+
+    Args:
+      logits: [B, T] or, of heads of groups, [B, G * T].
+      labels: int [B, T]: 1, 0, -1 not known.
+      groups: int [B], -1 unknown.
+      weights: [T, 2] of each label's negatives and positives.
+      o: the member's.
+
+    Returns:
+      [B] and [B]: the weighted sigmoid cross-entropies of the known labels, summed and divided by T; see losses.reduce.
+    """
+    read = class_logits(logits, groups, o.reader.replace(heads=jnp.asarray(INDEPENDENT_KNOWN)), labels.shape[-1])
+    entries = _focused(losses.binary_cross_entropy(o.scale * read.astype(jnp.float32), labels), o)
+    weighted = jnp.where(labels == 1, weights[:, 1], weights[:, 0]) * entries
+    return weighted.mean(-1), (labels >= 0).mean(-1)
+
+
 def example_losses(logits: jax.Array, labels: jax.Array, groups: jax.Array, o: Objective, classes: int) -> jax.Array:
-    """Losses of a batch, unreduced, [B].
+    """Losses of a batch of classified images, unreduced, [B].
 
     Args:
       logits: [B, K] or [B, G * K].
@@ -131,19 +159,20 @@ def example_losses(logits: jax.Array, labels: jax.Array, groups: jax.Array, o: O
     logits = logits.astype(jnp.float32)
     shaped = logits + o.offsets[jnp.where(groups >= 0, groups, len(o.offsets) - 1)]
     shaped = o.scale * (shaped - o.margins * jax.nn.one_hot(labels, classes))
-    per_example = losses.cross_entropy(shaped, labels)
-    # (1 - p)^gamma from log p, whose gradient is finite where p is 1; Lin et al. 2017.
-    miss = -jnp.expm1(-per_example)
-    focus = jnp.exp(o.focal * jnp.log(jnp.maximum(miss, 1e-8)))
-    return jnp.where(o.focal > 0, focus * per_example, per_example)
+    return _focused(losses.cross_entropy(shaped, labels), o)
 
 
-def group_means(per_example: jax.Array, weights: jax.Array, membership: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean loss of each group of the batch, and whether it is there; [G] each."""
-    inside = membership * (weights > 0)[:, None]
+def group_means(
+    per_example: jax.Array, weights: jax.Array, membership: jax.Array, counts: jax.Array | float = 1.0
+) -> tuple[jax.Array, jax.Array]:
+    """Mean loss of each group of the batch, and whether it is there; [G] each.
+
+    `counts` [B] is how much of an example each one is: less than 1 where labels are not known.
+    """
+    inside = membership * ((weights > 0) * counts)[:, None]
     size = inside.sum(0)
     total = (membership * jnp.where(weights > 0, per_example * weights, 0)[:, None]).sum(0)
-    return total / jnp.maximum(size, 1), size > 0
+    return total / jnp.where(size > 0, size, 1), size > 0
 
 
 def pooled(
@@ -154,6 +183,7 @@ def pooled(
     membership: jax.Array,
     group_weights: jax.Array,
     o: Objective,
+    known: jax.Array | float = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
     """One loss of a batch, and GroupDRO's weights after it.
 
@@ -165,6 +195,7 @@ def pooled(
       membership: one-hot [B, G].
       group_weights: [G].
       o: the member's.
+      known: [B] share of each example's labels that is known.
 
     Returns:
       Scalar and [G]. Average, or the mean of the highest `cvar` share of weighted losses (CVaR; Rockafellar & Uryasev
@@ -172,14 +203,14 @@ def pooled(
       Groups that the batch lacks keep their weight before normalising and add nothing.
     """
     weights = weights * valid
-    average = losses.reduce(per_example, weights, valid, normaliser)
+    average = losses.reduce(per_example, weights, valid, normaliser, known)
     # CVaR: the examples' ranks decide which count; the last one counts in part.
     weighted = jnp.where(weights > 0, per_example * weights, -jnp.inf)
     rank = jnp.argsort(jnp.argsort(-weighted))
     budget = o.cvar * valid.sum()
     part = jax.lax.stop_gradient(jnp.clip(budget - rank, 0, 1) * (weights > 0))
     tail = jnp.where(part > 0, part * per_example * weights, 0).sum() / jnp.maximum(part.sum(), 1e-8)
-    means, there = group_means(per_example, weights, membership)
+    means, there = group_means(per_example, weights, membership, jnp.where(normaliser == losses.PER_COUNT, 1, known))
     raised = group_weights * jnp.exp(o.dro_rate * jax.lax.stop_gradient(jnp.where(there, means + o.dro_adjustment, 0)))
     updated = raised / jnp.maximum(raised.sum(), 1e-20)
     robust = (updated * jnp.where(there, means, 0)).sum()

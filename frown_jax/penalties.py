@@ -1,8 +1,9 @@
 """Regularisers that pull groups together, for K classes and G groups; each is 0 where there is nothing to compare.
 
-Every penalty takes (p, features, labels, member, valid): probabilities float32 [B, K]; features float32 [B, F];
-labels int [B]; membership one-hot float32 [B, G] (all 0 for an unknown group); valid bool [B]. It returns a scalar
-of at least 0. A group or class that a batch lacks contributes 0, never NaN.
+Every penalty takes (p, features, labels, membership, valid): probabilities float32 [B, K]; features float32 [B, F];
+labels int [B], or [B, K] of 1, 0 and -1 (not known) where an image has many labels; membership one-hot float32 [B, G]
+(all 0 for an unknown group); valid bool [B]. It returns a scalar of at least 0. A group or class that a batch lacks
+contributes 0, never NaN.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def demographic_parity(p, features, labels, membership, valid) -> jax.Array:
 
 
 def equal_opportunity(p, features, labels, membership, valid) -> jax.Array:
-    """The same of p_y among the images of each class, mean over the classes of the batch."""
+    """The same of p_y among the images of each class (that show an Action Unit), mean over those of the batch."""
     del features
     classes = p.shape[-1]
 
     def of_class(k: jax.Array) -> tuple[jax.Array, jax.Array]:
-        inside = valid & (labels == k)
+        inside = valid & ((labels == k) if labels.ndim == 1 else (labels[:, k] == 1))
         return _spread(p[:, k, None], membership * inside[:, None])[0], inside.any()
 
     values, present = jax.vmap(of_class)(jnp.arange(classes))
@@ -50,9 +51,21 @@ def equal_opportunity(p, features, labels, membership, valid) -> jax.Array:
 
 
 def equalized_odds(p, features, labels, membership, valid) -> jax.Array:
-    """The same of all p_j among the images of each class, mean over j and over the classes of the batch."""
+    """The same of all p_j among the images of each class, mean over j and over the classes of the batch.
+
+    With many labels an image: of p_k among those with the label and among those without, mean over both and over k.
+    """
     del features
     classes = p.shape[-1]
+    if labels.ndim == 2:
+
+        def of_label(k: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+            inside = valid & (labels[:, k] == value)
+            return _spread(p[:, k, None], membership * inside[:, None])[0], inside.any()
+
+        of_value = jax.vmap(jax.vmap(of_label, (0, None)), (None, 0))
+        values, present = of_value(jnp.arange(classes), jnp.array([0, 1]))
+        return _ratio(values.sum(), present.sum())
 
     def of_class(k: jax.Array) -> tuple[jax.Array, jax.Array]:
         inside = valid & (labels == k)
@@ -117,9 +130,18 @@ def mindiff(p, features, labels, membership, valid) -> jax.Array:
     """MinDiff (Prost et al. 2019): MMD^2 of the probability of the true class, kernel exp(-d^2 / l^2), l = 0.1.
 
     The published one compares binary scores of negatives; over K classes the true class' probability stands for it. As
-    TensorFlow Model Remediation's, whose test vectors it gives.
+    TensorFlow Model Remediation's, whose test vectors it gives. With many labels an image, the mean over labels of the
+    same among the images of which the label is known.
     """
     del features
+    if labels.ndim == 2:
+
+        def of_label(p: jax.Array, label: jax.Array) -> jax.Array:
+            score = jnp.where(label == 1, p, 1 - p)[:, None]
+            kernel = jnp.exp(-_squared_distances(score) / MINDIFF_LENGTH**2)
+            return _pairwise(kernel, membership, valid & (label >= 0))
+
+        return jax.vmap(of_label, 1)(p, labels).mean()
     score = jnp.take_along_axis(p, labels[:, None], 1)
     kernel = jnp.exp(-_squared_distances(score) / MINDIFF_LENGTH**2)
     return _pairwise(kernel, membership, valid)

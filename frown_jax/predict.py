@@ -23,9 +23,11 @@ from frown_jax.data.dataset import DataError
 from frown_jax.data.load import resize
 from frown_jax.data.store import MAX_PIXELS
 from frown_jax.ensemble import Ensemble
+from frown_jax.thresholds import HALF
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _BOX = flags.DEFINE_list("box", None, "Crop of every image: left,top,right,bottom in pixels; default the whole image.")
+_MOST_CLASSES = 3  # shown of each image
 _CSV = flags.DEFINE_string("csv", "", "Also write every probability of every member to this file.")
 
 
@@ -82,9 +84,10 @@ def _main(files: list[str]) -> None:
     mean, spread = probabilities.mean(0), probabilities.std(0)
     width = max(len(f) for f in files)
     for i, file in enumerate(files):
-        order = mean[i].argsort()[::-1][:3]
+        order = mean[i].argsort()[::-1]
+        order = order[mean[i, order] >= HALF] if ensemble.multilabel else order[:_MOST_CLASSES]
         shown = ", ".join(f"{ensemble.classes[k]} {mean[i, k]:.2f} +- {spread[i, k]:.2f}" for k in order)
-        print(f"{file:<{width}}  {shown}")
+        print(f"{file:<{width}}  {shown or 'no Action Unit'}")
     if _CSV.value:
         rows = [
             {"file": file, "member": spec.member, "seed": spec.seed}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from frown_jax import resident, task, thresholds
 from frown_jax.engine import Engine
 from frown_jax.finish import Finish, Outputs
 from frown_jax.members import Spec
@@ -16,6 +18,44 @@ from frown_jax.packing import gather
 from frown_jax.roster import pad
 from frown_jax.state import Predictor
 from frown_jax.training_set import TrainingSet
+
+Inputs = np.ndarray  # what the network sees of images: uint8 [M, H, W, 3], or features [M, F]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+    """Images that members look at.
+
+    Attributes:
+      inputs: of M images.
+      data: what is known of them; None: nothing.
+      rows: of each training, by its position, its own images; None: all of them, for everybody.
+      inverted: makes the inputs of the inverted images.
+    """
+
+    inputs: Inputs
+    data: TrainingSet | None
+    rows: Sequence[np.ndarray] | None = None
+    inverted: Callable[[], Inputs] | None = None
+
+    def rows_of(self, i: int) -> np.ndarray:
+        """Rows of one training."""
+        return np.arange(len(self.inputs), dtype=np.int32) if self.rows is None else self.rows[i]
+
+    def data_of(self, i: int) -> TrainingSet | None:
+        """What is known of its images."""
+        if self.rows is None or self.data is None:
+            return self.data
+        return self.data.take(self.rows[i])
+
+    def of_rows(self, rows: Sequence[np.ndarray]) -> Fold:
+        """The same images, of which each training has its own."""
+        return dataclasses.replace(self, rows=rows)
+
+    def turned(self) -> Fold:
+        """The same with inverted images."""
+        assert self.inverted is not None
+        return dataclasses.replace(self, inputs=self.inverted(), inverted=None)
 
 
 class Readout:
@@ -29,69 +69,89 @@ class Readout:
         """Members S as trained; `finishes` by member number, none for those that are read as they are."""
         self._engine, self._specs, self._finishes = engine, tuple(specs), dict(finishes)
         self._predictor = predictor
-        self._usable = np.flatnonzero(np.asarray(predictor.epoch) >= 0).tolist()
-        self.members = tuple(s for i in self._usable for s in specs[i].all)
+        self._multilabel = engine.static.shape.multilabel
+        usable = np.flatnonzero(np.asarray(predictor.epoch) >= 0).tolist()
+        self._runs = [(i, spec) for i in usable for spec in specs[i].all]
+        self.members = tuple(spec for _, spec in self._runs)
 
-    def outputs(
-        self, images: np.ndarray, data: TrainingSet | None, which: Collection[int], penultimate: bool = False
-    ) -> dict[int, Outputs]:
-        """What networks make of the images.
+    def outputs(self, fold: Fold, which: Collection[int], penultimate: bool = False) -> dict[int, Outputs]:
+        """What networks make of their images.
 
         Args:
-          images: uint8 [N, H, W, 3].
-          data: their attributes, for heads that look at them; None: not known.
+          fold: N images of each.
           which: positions among the S trainings.
           penultimate: whether the last layer's inputs are wanted; [N, 0] otherwise.
         """
         if not which:
             return {}
-        rows = sorted(which)
-        unknown = np.full(len(images), -1, np.int32)
-        texts = [self._specs[i].config.mitigation for i in rows]
-        codes = [unknown if data is None else registry.head_groups(t, data) for t in texts]
+        chosen = sorted(which)
+        rows = [fold.rows_of(i) for i in chosen]
+        unknown = np.full(len(fold.inputs), -1, np.int32)
+        texts = [self._specs[i].config.mitigation for i in chosen]
+        codes = [unknown if fold.data is None else registry.head_groups(t, fold.data) for t in texts]
+        longest = max(len(r) for r in rows)
+        padded_rows, padded_codes = (
+            np.stack([np.pad(x, (0, longest - len(x)), constant_values=-1) for x in each])
+            for each in (rows, [c[r] for c, r in zip(codes, rows, strict=True)])
+        )
         packing = self._engine.packing
-        chosen = self._predictor
-        if len(rows) < len(self._specs):
-            chosen = gather(chosen, jnp.asarray(rows))
-        padded = packing.cut(pad((chosen, jnp.asarray(np.stack(codes))), packing.up(len(rows))))
-        everywhere = packing.everywhere(jnp.asarray(images))
+        predictor = self._predictor
+        if len(chosen) < len(self._specs):
+            predictor = gather(predictor, jnp.asarray(chosen))
+        arrays = (predictor, jnp.asarray(padded_codes), jnp.asarray(padded_rows))
+        padded = packing.cut(pad(arrays, packing.up(len(chosen))))
+        everywhere = packing.everywhere(resident.put(fold.inputs))
         if penultimate:
             found = {k: np.asarray(v) for k, v in self._engine.describe(*padded, everywhere).items()}
         else:
             logits = np.asarray(self._engine.predict(*padded, everywhere))
             found = {"logits": logits, "penultimate": np.zeros((*logits.shape[:2], 0), np.float32)}
-        return {i: Outputs(found["logits"][k], found["penultimate"][k]) for k, i in enumerate(rows)}
+        of = {i: (k, len(r)) for k, (i, r) in enumerate(zip(chosen, rows, strict=True))}
+        return {i: Outputs(found["logits"][k, :n], found["penultimate"][k, :n]) for i, (k, n) in of.items()}
 
-    def probabilities(self, images: np.ndarray, data: TrainingSet | None = None) -> list[np.ndarray]:
-        """Float32 [N, K] of each of `members`.
-
-        Args:
-          images: uint8 [N, H, W, 3].
-          data: their attributes; None: not known.
-        """
-        finishes = [(i, f) for i in self._usable for s in self._specs[i].all if (f := self._finishes.get(s.member))]
-        refitted = {i for i, f in finishes if f.kernel is not None}
-        seen = self.outputs(images, data, range(len(self._specs)))
-        seen |= self.outputs(images, data, refitted, penultimate=True)
-        negative = {i for i, f in finishes if f.inverted}
-        inverted = self.outputs(255 - images, data, negative, penultimate=bool(negative & refitted)) if negative else {}
+    def probabilities(self, fold: Fold) -> list[np.ndarray]:
+        """Float32 [N, K] of each of `members`, on its own images."""
+        own = {spec.member: self._finishes.get(spec.member, Finish()) for _, spec in self._runs}
+        refitted = {i for i, spec in self._runs if own[spec.member].kernel is not None}
+        negative = {i for i, spec in self._runs if own[spec.member].inverted}
+        seen = self.outputs(fold, range(len(self._specs)))
+        seen |= self.outputs(fold, refitted, penultimate=True)
+        inverted = self.outputs(fold.turned(), negative, bool(negative & refitted)) if negative else {}
         out = []
-        for i in self._usable:
-            for spec in self._specs[i].all:
-                own = self._finishes.get(spec.member)
-                if own is None:
-                    out.append(np.asarray(jax.nn.softmax(seen[i].logits)))
-                else:
-                    out.append(own.probabilities(seen[i], data, inverted.get(i)))
+        for i, spec in self._runs:
+            finish = own[spec.member]
+            if finish.plain:
+                out.append(np.asarray(task.probabilities(jnp.asarray(seen[i].logits), self._multilabel)))
+            else:
+                out.append(finish.probabilities(seen[i], fold.data_of(i), inverted.get(i), self._multilabel))
         return out
+
+    def variables(self, i: int) -> dict:
+        """{'params', 'batch_stats'} of one training, numpy."""
+        p = self._predictor
+        return jax.tree.map(lambda a: np.asarray(a[i]), {"params": p.params, "batch_stats": p.batch_stats})
+
+    def rows(self, fold: Fold) -> list[np.ndarray]:
+        """Which images of the fold each of `members` predicts."""
+        return [fold.rows_of(i) for i, _ in self._runs]
+
+    def thresholds(self) -> list[np.ndarray | None]:
+        """Of each of `members`, from which probability on its labels count as present; None: see `thresholds.HALF`."""
+        return [self._finishes.get(spec.member, Finish()).thresholds for _, spec in self._runs]
+
+
+def _threshold(spec: Spec, validation: TrainingSet) -> list[registry.Finisher]:
+    """The last step of a run that predicts many labels, if it is not the usual one."""
+    text = spec.config.threshold
+    if not validation.multilabel or (text != "validation" and float(text) == thresholds.HALF):
+        return []
+    if text == "validation":
+        return [thresholds.of_validation(validation.labels, validation)]
+    return [thresholds.fixed(float(text), len(validation.classes))]
 
 
 def finish(
-    engine: Engine,
-    predictor: Predictor,
-    specs: Sequence[Spec],
-    train: tuple[np.ndarray, TrainingSet],
-    validation: tuple[np.ndarray, TrainingSet],
+    engine: Engine, predictor: Predictor, specs: Sequence[Spec], train: Fold, validation: Fold
 ) -> dict[int, Finish]:
     """What follows training, for every run that asks for it; by member number.
 
@@ -104,17 +164,19 @@ def finish(
     Raises:
       MitigationError: a mitigation does not fit the data.
     """
-    asked = {
-        s.member: (i, steps)
-        for i, spec in enumerate(specs)
-        for s in spec.all
-        if (steps := registry.finishers(s.config.mitigation, train[1], validation[1]))
-    }
+    asked = {}
+    for i, spec in enumerate(specs):
+        sets = train.data_of(i), validation.data_of(i)
+        assert sets[0] is not None and sets[1] is not None
+        for run in spec.all:
+            steps = registry.finishers(run.config.mitigation, sets[0], sets[1]) + _threshold(run, sets[1])
+            if steps:
+                asked[run.member] = (i, steps)
     if not asked:
         return {}
     readout = Readout(engine, predictor, specs, {})
     which = {i for i, _ in asked.values()}
-    on_train, on_validation = (readout.outputs(*fold, which, penultimate=True) for fold in (train, validation))
+    on_train, on_validation = (readout.outputs(fold, which, penultimate=True) for fold in (train, validation))
     out = {}
     for member, (i, steps) in asked.items():
         found = Finish()

@@ -8,11 +8,14 @@ programs.json        which members train together
 members.csv          who is who: member, method, seed, best epoch, failed step
 metrics.jsonl        a line per epoch and member
 checkpoints/groupN/  orbax
+trunks/              the frozen network, where members train on its features
 finishes/memberN.npz what follows training, for runs that ask for it: another last layer, offsets to the logits
 predictions.parquet  a row per member, split and image
 results.csv          long format: member, method, seed, split, metric, attribute, group, target, n, value, note
 summary.csv          the same per method: mean, sd, range, interval; and comparisons.csv, levelling.csv, ranks.csv,
                      choices.csv, rank_stability.csv if there are several methods (metrics.analysis)
+draws.csv, contrasts.csv  of members that draw their subjects: values over draws, training sets against each other
+occurrences.csv, .png     of Action Units in the data, and which are predicted
 table.txt            what was printed
 timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
 """
@@ -35,7 +38,9 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 import frown_jax
+from frown_jax import cache
 from frown_jax.config import ConfigError
+from frown_jax.features import Trunk
 from frown_jax.finish import Finish
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
@@ -138,6 +143,10 @@ class RunDir:
         """{'config': ..., 'points': [...], 'overrides': ...}."""
         return json.loads(self.config_path.read_text())
 
+    def points(self) -> list[dict]:
+        """Of the grid."""
+        return self.read_config()["points"]
+
     def read_programs(self) -> list[list[int]] | None:
         """Members of each program, once they have been cut to fit the devices."""
         path = self.path / "programs.json"
@@ -153,6 +162,21 @@ class RunDir:
         """Of those of the members that have one."""
         paths = {m: self.path / "finishes" / f"member{m}.npz" for m in members}
         return {m: Finish.read(path) for m, path in paths.items() if path.is_file()}
+
+    def write_trunk(self, group: int, trunk: Trunk) -> None:
+        """Keeps the frozen network that a group's members are heads of; once, if several groups share it."""
+        path = self.path / "trunks" / f"{trunk.fingerprint}.npz"
+        if not path.exists():
+            trunk.save(path)
+        self.write_json(f"trunks/group{group}.json", {"trunk": path.name})
+
+    def read_trunk(self, group: int, config: ConfigDict) -> Trunk | None:
+        """The frozen network of a group; None if its members are whole networks."""
+        path = self.path / "trunks" / f"group{group}.json"
+        if not path.is_file():
+            return None
+        file = path.with_name(json.loads(path.read_text())["trunk"])
+        return Trunk.read(file, config.model, cache.folder(config.data.cache_dir))
 
     def checkpoints(self, group: int) -> pathlib.Path:
         return self.path / "checkpoints" / f"group{group}"

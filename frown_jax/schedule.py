@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from frown_jax import averaging, losses
+from frown_jax import averaging, task
 from frown_jax.members import Member
-from frown_jax.metrics.device import multiclass_auroc
 from frown_jax.state import Predictor, State
 
 Tree = Any
@@ -55,13 +54,11 @@ def judge(
     Args:
       state, member: unstacked.
       logits: [V, K] of the validation images.
-      labels: int [V].
+      labels: int [V], or [V, K] of many labels an image; -1 does not count.
       epoch: of the program.
       steps_per_epoch: of the program.
     """
-    score = multiclass_auroc(jax.nn.softmax(logits), labels)
-    loss = losses.cross_entropy(logits, labels).mean()
-    accuracy = (logits.argmax(-1) == labels).mean()
+    score, loss, accuracy = (f(logits, labels) for f in (task.auroc, task.mean_loss, task.accuracy))
     improved = state.active & (score - state.best_score >= member.min_improvement)
     candidate = Predictor(state.params, state.batch_stats, state.best.reader, jnp.asarray(epoch, jnp.int32))
     best = select(improved, candidate, state.best)

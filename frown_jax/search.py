@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from frown_jax import config as configs
+from frown_jax import config_check
 from frown_jax.config import SEARCHED, ConfigError
 from frown_jax.rundir import RunDir
 
@@ -68,7 +68,7 @@ def _with(config: ConfigDict, combination: Combination) -> ConfigDict:
     own = config.copy_and_resolve_references()
     try:
         own.update_from_flattened_dict({SEARCHED[name]: value for name, value in combination.items()})
-        configs.validate(own)
+        config_check.validate(own)
     except (TypeError, ValueError) as e:
         shown = ", ".join(f"{k}={v!r}" for k, v in combination.items())
         raise ConfigError(f"--config.search: {shown}: {e}") from None

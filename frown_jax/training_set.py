@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,26 +35,55 @@ class Groups:
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.names))
 
 
+PRESENCE = ("absent", "present")  # the groups of a label that an image may have or not, an Action Unit
+
+
+def columns(
+    classes: Sequence[str], vocabularies: Mapping[str, tuple[str, ...]], multilabel: bool
+) -> dict[str, tuple[str, ...]]:
+    """What images can be grouped by, with the groups: LABEL, or every one of many labels; and the attributes."""
+    own = dict.fromkeys(classes, PRESENCE) if multilabel else {LABEL: tuple(classes)}
+    return {**own, **vocabularies}
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
     """Labels and attributes of N training images.
 
     Attributes:
       classes: K names.
-      labels: int32 [N].
+      labels: int32 [N]; or [N, K] of 1, 0 and -1 (not known), where an image has many labels.
       vocabularies: groups of each attribute.
       attributes: int32 [N] by name, -1 where unknown.
+      subjects: object [N], who is on each image; None if that is not known.
     """
 
     classes: tuple[str, ...]
     labels: np.ndarray
     vocabularies: dict[str, tuple[str, ...]]
     attributes: dict[str, np.ndarray]
+    subjects: np.ndarray | None = None
 
     @classmethod
     def of(cls, data: Dataset) -> TrainingSet:
         codes = {a: data.groups(a) for a in data.attributes}
-        return cls(data.classes, data.labels, dict(data.attributes), codes)
+        subjects = data.table["subject"].to_numpy(object) if "subject" in data.table else None
+        return cls(data.classes, data.labels, dict(data.attributes), codes, subjects)
+
+    @property
+    def multilabel(self) -> bool:
+        return self.labels.ndim == 2
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """What the images can be grouped by."""
+        return columns(self.classes, self.vocabularies, self.multilabel)
+
+    def take(self, rows: np.ndarray) -> TrainingSet:
+        """Some of the images."""
+        attributes = {a: codes[rows] for a, codes in self.attributes.items()}
+        subjects = None if self.subjects is None else self.subjects[rows]
+        return dataclasses.replace(self, labels=self.labels[rows], attributes=attributes, subjects=subjects)
 
     @classmethod
     def without_attributes(cls, labels: np.ndarray, classes: int) -> TrainingSet:
@@ -65,17 +94,20 @@ class TrainingSet:
         return len(self.labels)
 
     def vocabulary(self, column: str) -> tuple[str, ...]:
-        """The values of an attribute, or of LABEL.
+        """The values of an attribute, of LABEL, or of one of many labels.
 
         Raises:
           MitigationError: there is no such column.
         """
-        if column == LABEL:
-            return self.classes
-        if column not in self.vocabularies:
-            known = ", ".join((LABEL, *self.vocabularies))
-            raise MitigationError(f"there is no column {column!r} to group by: one of {known}")
-        return self.vocabularies[column]
+        if column not in self.columns:
+            raise MitigationError(f"there is no column {column!r} to group by: one of {', '.join(self.columns)}")
+        return self.columns[column]
+
+    def codes(self, column: str) -> np.ndarray:
+        """Position in its vocabulary, int32 [N], -1 where unknown."""
+        if column in self.attributes:
+            return self.attributes[column]
+        return self.labels[:, self.classes.index(column)] if self.multilabel else self.labels
 
     def groups(self, by: str | Sequence[str], drop: Sequence[str] = ()) -> Groups:
         """Groups of one column, or of a combination of several.
@@ -92,7 +124,7 @@ class TrainingSet:
         names: tuple[tuple[str, ...], ...] = ((),)
         for column in columns:
             vocabulary = self.vocabulary(column)
-            own = self.labels if column == LABEL else self.attributes[column]
+            own = self.codes(column)
             own = np.where(np.isin(own, [i for i, v in enumerate(vocabulary) if v in drop]), -1, own)
             known = (codes >= 0) & (own >= 0)
             codes = np.where(known, codes * len(vocabulary) + own, -1).astype(np.int32)

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members, search
+from frown_jax import config_check, members, search
 from tests.test_mitigations import DATA
 
 FILES = sorted(p.stem for p in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py") if p.stem != "__init__")
@@ -16,7 +16,7 @@ FACES = [f for f in FILES if f != "cifar10s"]
 def _load(name, arg):
     module = importlib.import_module(f"configs.{name}")
     c = module.get_config(arg)
-    configs.validate(c)
+    config_check.validate(c)
     sweep = getattr(module, "sweep", None)
     return module, c, search.points(c) if search.wanted(c) else members.points_of(sweep)
 
@@ -33,9 +33,9 @@ def test_every_argument_makes_a_valid_config(name, arg):
     methods = [s.method for s in runs]
     assert len(set(methods)) == len(points)
     for group in groups:
-        configs.validate(configs.ConfigDict(group.config))
+        config_check.validate(configs.ConfigDict(group.config))
     for spec in runs:
-        configs.check_mitigation(spec.config.mitigation, spec.config.model.name)
+        config_check.check_mitigation(spec.config.mitigation, spec.config.model.name)
 
 
 @pytest.mark.parametrize("name", FACES)

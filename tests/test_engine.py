@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from frown_jax import class_weights, engine, losses, members, sampling, schedule
 from frown_jax import config as configs
-from frown_jax import engine, losses, members, sampling, schedule
 from frown_jax.ensemble import make_engine
 from frown_jax.metrics.device import binary_auroc, multiclass_auroc
 from frown_jax.models import weights
@@ -253,7 +253,7 @@ def test_cosine_and_warm_up():
 
 def test_pretrained_members_share_the_trunk_and_not_the_head(toy_data):
     config, stacked = _group(toy_data, [{"model.name": "resnet18"}], seeds=(0, 1))
-    source = weights.convert(torch_resnet.state_dict(4, 1000, 3), ResNet18(classes=1000, width=4), "f", head="fc")
+    source = weights.convert(torch_resnet.state_dict(4, 1000, 3), ResNet18(classes=1000, width=4), "f", without=("fc",))
     state = make_engine(config, members.Shape(7)).init(stacked, source)
     for name, part in source["params"].items():
         for found, given in zip(jax.tree.leaves(state.params[name]), jax.tree.leaves(part), strict=True):
@@ -285,18 +285,18 @@ def test_auroc_matches_scikit_learn():
 
 def test_class_weights_reproduce_the_studys_softmax():
     counts = np.array([1290, 281, 717, 4772, 1982, 705, 2524])
-    repo = members.class_weights("repo", counts)
+    repo = class_weights.from_counts("repo", counts)
     np.testing.assert_allclose([repo.min(), repo.max()], [0.14272, 0.14320], atol=5e-6)
-    inverse = members.class_weights("inverse", counts)
+    inverse = class_weights.from_counts("inverse", counts)
     np.testing.assert_allclose((inverse * counts).sum() / counts.sum(), 1, rtol=1e-6)
     np.testing.assert_allclose(inverse * counts, np.full(7, counts.sum() / 7), rtol=1e-5)
-    assert members.class_weights("inverse", np.array([3, 0]))[1] == 0
+    assert class_weights.from_counts("inverse", np.array([3, 0]))[1] == 0
     # Cui et al. 2019 with b = .9999: (1 - b) / (1 - b^n), here from the sum of the geometric series.
-    effective = members.class_weights("effective_number", counts)
+    effective = class_weights.from_counts("effective_number", counts)
     series = np.array([1 / (0.9999 ** np.arange(n)).sum() for n in counts])
     np.testing.assert_allclose(effective / effective[0], series / series[0], rtol=1e-4)
     assert (effective * counts).sum() == pytest.approx(counts.sum(), rel=1e-5)
-    assert members.class_weights("effective_number", np.array([3, 0]))[1] == 0
+    assert class_weights.from_counts("effective_number", np.array([3, 0]))[1] == 0
 
 
 def test_traced_fields_share_a_program_and_static_ones_do_not():

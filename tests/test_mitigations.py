@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members, sampling, schema
+from frown_jax import config_check, members, sampling, schema
 from frown_jax.mitigations import registry
 from frown_jax.objective import DISCRIMINATIVE, INDEPENDENT
 from frown_jax.training_set import MitigationError, TrainingSet
@@ -30,7 +30,7 @@ def _build(mitigation, data=DATA, **overrides):
     c.mitigation = mitigation
     c.update_from_flattened_dict(overrides)
     (group,) = members.expand(c, [{"seeds": (0,)}])
-    shape = members.shape_of(group.specs, len(data.classes), data.vocabularies)
+    shape = members.shape_of(group.specs, data.classes, data.vocabularies)
     return members.build(group.specs[0], data, shape, data)
 
 
@@ -241,7 +241,7 @@ def test_misspelt_mitigations(text, message):
     c = configs.default()
     c.mitigation = text
     with pytest.raises(configs.ConfigError, match=f"--config.mitigation: .*{message}"):
-        configs.validate(c)
+        config_check.validate(c)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from configs import baseline, hparam_search
 from frown_jax import config as configs
-from frown_jax import members, search
+from frown_jax import config_check, members, search
 from frown_jax.config import SEARCHED, ConfigError
 from frown_jax.rundir import RunDir
 
@@ -15,7 +15,7 @@ from frown_jax.rundir import RunDir
 def test_the_studys_48_combinations_are_24_trainings_or_12():
     for arg, trainings in (("", 24), ("rafdb,fidelity=paper", 24), ("rafdb,fidelity=repo", 12)):
         c = hparam_search.get_config(arg)
-        configs.validate(c)
+        config_check.validate(c)
         assert len(search.combinations(c)) == 48
         points = search.points(c)
         assert len(points) == trainings

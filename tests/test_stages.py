@@ -129,7 +129,9 @@ def test_just_train_twice_begins_anew_with_its_errors(toy_data):
     state, each = _epochs(e, stacked, arrays, 2)
     assert bool(state.active[0])
     now = each[-1].best.replace(params=each[-1].params, batch_stats=each[-1].batch_stats, epoch=jnp.zeros(1, int))
-    wrong = np.asarray(e.predict(now, jnp.full((1, 64), -1), arrays[0]))[0].argmax(1) != np.asarray(arrays[1])
+    wrong = np.asarray(e.predict(now, jnp.full((1, 64), -1), jnp.arange(64)[None], arrays[0]))[0].argmax(
+        1
+    ) != np.asarray(arrays[1])
     assert 0 < wrong.sum() < 64
     early = e.restart(jax.tree.map(jnp.copy, each[0]), stacked, *arrays[:2], 0, None)
     _assert_close(early.params, each[0].params, 0, 0)

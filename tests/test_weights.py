@@ -80,6 +80,6 @@ def test_errors_name_key_and_shapes():
 
 
 def test_the_head_can_be_left_out():
-    tree = weights.convert(torch_resnet.state_dict(2, 1000, 5), ResNet18(classes=1000, width=2), "f", head="fc")
+    tree = weights.convert(torch_resnet.state_dict(2, 1000, 5), ResNet18(classes=1000, width=2), "f", without=("fc",))
     assert "fc" not in tree["params"]
     assert "layer4_1" in tree["batch_stats"]

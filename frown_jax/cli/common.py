@@ -11,13 +11,14 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from frown_jax.capacity import MemoryTooSmallError
+from frown_jax.cohort import CohortError
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
 from frown_jax.metrics.outcomes import OutcomesError
 from frown_jax.models.torch_file import WeightsError
 from frown_jax.training_set import MitigationError
 
-USER_ERRORS = (ConfigError, DataError, MitigationError, OutcomesError, WeightsError, MemoryTooSmallError)
+USER_ERRORS = (CohortError, ConfigError, DataError, MitigationError, OutcomesError, WeightsError, MemoryTooSmallError)
 EXIT_USAGE = 2
 
 

@@ -20,6 +20,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from frown_jax import config as configs
+from frown_jax import config_check
 from frown_jax.cli import common
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
@@ -50,10 +51,10 @@ def _run(_: list[str]) -> None:
     if _PRINT_CONFIG.value:
         print(config)
         return
-    configs.validate(config)
+    config_check.validate(config)
 
     # Heavy imports wait until the settings are known to be good.
-    from frown_jax import cache, members, rundir, search, train
+    from frown_jax import cache, members, pretrain, rundir, search, train
     from frown_jax.progress import duration
 
     began = time.monotonic()
@@ -70,7 +71,7 @@ def _run(_: list[str]) -> None:
     name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
     cache.keep_compiled_programs(config.data.cache_dir)
-    trained = train.train(config, points, workdir, config_flags.get_override_values(flag))
+    trained = train.train(config, points, workdir, config_flags.get_override_values(flag), pretrain.initial)
     print(train.analyse(config, trained, workdir))
     if searching:
         print(search.conclude(config, rundir.RunDir(workdir)))

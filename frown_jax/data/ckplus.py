@@ -9,6 +9,7 @@ Landmarks/S005/001/S005_001_00000011_landmarks.txt  68 lines 'x y', for every fr
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from PIL import Image
 from frown_jax.data.dataset import DataError
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
-from frown_jax.data.subjects import read_subjects
+from frown_jax.data.subjects import join_subjects, read_subjects
 
 # By the code in the Emotion files.
 EMOTIONS = ("Neutral", "Anger", "Contempt", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
@@ -54,6 +55,7 @@ class CkPlusSource:
         frames: int = 3,
         neutral: int = 1,
         on_bad: str = "error",
+        onset: float = 0.0,
     ):
         """Lists the sequences.
 
@@ -63,6 +65,8 @@ class CkPlusSource:
           frames: of the end of a sequence that get its codes.
           neutral: of its beginning that get none of the AUs.
           on_bad: 'error' or 'skip'.
+          onset: above 0, the frames from this share of the way to the peak on get the codes, in place of the last
+            `frames`: expressions grow about linearly.
 
         Raises:
           DataError: no such folder, bad settings, or bad data (all of it listed).
@@ -73,9 +77,9 @@ class CkPlusSource:
             raise DataError(f"--config.data.dir={folder} holds no cohn-kanade-images.\n\n{HOW_TO_GET}")
         if frames < 1 or neutral < 0:
             raise DataError(f"ckplus takes at least 1 peak frame and 0 neutral ones, not {frames} and {neutral}")
-        self._frames, self._neutral = frames, neutral
+        self._frames, self._neutral, self._onset = frames, neutral, onset
         self.problems = Problems(on_bad)
-        people = read_subjects(subjects, self.problems)
+        people = read_subjects(subjects, self.problems, self._root)
         rows = [row for folder_ in sorted(images.glob("S*/*")) if folder_.is_dir() for row in self._sequence(folder_)]
         self.table = _table(rows, people, self.problems)
         chosen = self.table.pop("_row")
@@ -108,7 +112,8 @@ class CkPlusSource:
             return
         emotion = self._emotion(peak)
         last = len(found) - 1
-        chosen = sorted({*range(min(self._neutral, last)), *range(max(0, len(found) - self._frames), len(found))})
+        from_ = max(0, len(found) - self._frames) if not self._onset else math.ceil(self._onset * last - 1e-9)
+        chosen = sorted({*range(min(self._neutral, from_)), *range(from_, len(found))})
         for i in chosen:
             path = found[i][1]
             try:
@@ -119,7 +124,7 @@ class CkPlusSource:
             box = self._face(path)
             if box is None:
                 continue
-            at_peak = i > last - self._frames
+            at_peak = i >= from_
             yield {
                 "id": path.stem,
                 "subject": folder.parent.name,
@@ -211,12 +216,7 @@ def _table(rows: Sequence[dict], people: pd.DataFrame, problems: Problems) -> pd
     every = sorted({unit for row in rows for unit in row["_units"]})
     for unit in every:
         table[f"AU{unit}"] = np.array([unit in row["_units"] for row in rows], np.int8)
-    if people.empty:
-        return table
-    for name in sorted(set(table["subject"]) - set(people.index)):
-        problems.add(name, "this subject is not in the CSV of subjects")
-    table = table[table["subject"].isin(people.index)]
-    return table.join(people, on="subject").reset_index(drop=True)
+    return join_subjects(table, people, problems).reset_index(drop=True)
 
 
 def _counts(table: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from frown_jax import schema
 
 AU_COLUMN = re.compile(r"AU\d+$")
-_MEASURED = ("age_years", "skin_tone")  # numbers that describe a face; not groups
+_MEASURED = ("age_years", "skin_tone", "melanin")  # numbers that describe a face; not groups
 
 
 class DataError(ValueError):
@@ -27,10 +28,12 @@ class Dataset:
       table: columns id, split ('train', 'val', 'test'), emotion, optionally subject, any attributes (strings,
         missing as None) and AU columns ('AU12': 1, 0 or missing).
       images: uint8 [N, H, W, 3], sRGB.
-      classes: emotion names; a label's code is its position.
+      classes: emotion names; a label's code is its position. Of a multi-label data set, its Action Units ('AU12').
       attributes: group vocabularies by attribute name; a value's code is its position.
       fingerprint: changes when any image or label does.
       notes: what the reader wants the user to know (skipped files, counts that differ from the published).
+      multilabel: whether the Action Units are what is predicted.
+      occurrences: of every Action Unit of the source, see data.units; None if they are not predicted.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Dataset:
     attributes: dict[str, tuple[str, ...]]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    multilabel: bool = False
+    occurrences: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -55,6 +60,8 @@ class Dataset:
           DataError: there is none.
         """
         rows = np.flatnonzero((self.table["split"] == name).to_numpy())
+        if len(rows) == len(self):
+            return self
         if not len(rows):
             found = ", ".join(sorted(self.table["split"].unique()))
             raise DataError(f"the data set {self.name!r} has no {name!r} images; its splits: {found}")
@@ -62,12 +69,25 @@ class Dataset:
 
     @property
     def labels(self) -> np.ndarray:
-        """Class codes, int32 [N]."""
+        """Class codes, int32 [N]; or [N, T] of 1, 0 and -1 (not known) for each Action Unit."""
+        if self.multilabel:
+            return au_labels(self.table, self.classes)
         return schema.codes(self.table["emotion"], self.classes)
 
     def groups(self, attribute: str) -> np.ndarray:
         """Group codes of one attribute, int32 [N], -1 where unknown."""
         return schema.codes(self.table[attribute], self.attributes[attribute])
+
+
+def au_labels(table: pd.DataFrame, units: Sequence[str]) -> np.ndarray:
+    """1, 0 and -1 (not known) of each image and unit, int32 [N, T]."""
+    values = table[list(units)].to_numpy(np.float64)
+    return np.where(np.isnan(values), -1, values).astype(np.int32)
+
+
+def au_columns(table: pd.DataFrame) -> tuple[str, ...]:
+    """The table's Action Units, by number."""
+    return tuple(sorted((c for c in table.columns if AU_COLUMN.fullmatch(c)), key=lambda c: int(c[2:])))
 
 
 def attribute_vocabularies(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

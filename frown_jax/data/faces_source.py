@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from frown_jax.faces import recipe as recipes
+from frown_jax.faces import sequences
 from frown_jax.faces.face import Face
 from frown_jax.faces.render import render_many
 from frown_jax.progress import Progress
@@ -26,17 +27,18 @@ def _png(image: np.ndarray) -> bytes:
 
 
 class FacesSource:
-    """Implements store.Source for a recipe."""
+    """Implements store.Source for a recipe, of single images or of sequences."""
 
-    name = "faces"
-
-    def __init__(self, recipe: recipes.Recipe):
+    def __init__(self, recipe: recipes.Recipe | sequences.SequenceRecipe):
         self._recipe = recipe
+        self.name = "faces" if isinstance(recipe, recipes.Recipe) else "face_sequences"
         self.fingerprint = recipe.fingerprint()
 
     @functools.cached_property
     def _drawn(self) -> tuple[pd.DataFrame, list[Face]]:
-        return recipes.generate(self._recipe)
+        if isinstance(self._recipe, recipes.Recipe):
+            return recipes.generate(self._recipe)
+        return sequences.generate(self._recipe)
 
     @property
     def table(self) -> pd.DataFrame:

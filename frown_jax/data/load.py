@@ -9,15 +9,18 @@ from PIL import Image
 
 from frown_jax import cache, schema
 from frown_jax.config import DATA, VALIDATIONS
-from frown_jax.data import splits, store
+from frown_jax.data import splits, store, units
+from frown_jax.data.actor_study import ActorStudySource
 from frown_jax.data.cifar10s import Cifar10SSource
 from frown_jax.data.ckplus import CkPlusSource
-from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies
+from frown_jax.data.combined import CombinedSource
+from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies, au_labels
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
 from frown_jax.faces import recipe as recipes
 from frown_jax.faces.recipe import Recipe
+from frown_jax.faces.sequences import SequenceRecipe
 
 _COMMON_SIZE = 100  # pixels, for folders whose images differ in size
 
@@ -34,9 +37,36 @@ def recipe_of(config: ConfigDict) -> Recipe:
         raise DataError(str(e)) from None
 
 
+def _sequences_of(config: ConfigDict) -> SequenceRecipe:
+    try:
+        return SequenceRecipe(**config.sequences.to_dict())
+    except (ValueError, TypeError) as e:
+        raise DataError(str(e)) from None
+
+
+def _combined(config: ConfigDict) -> CombinedSource:
+    parts = []
+    for entry in config.parts:
+        name, _, folder = str(entry).partition(":")
+        if name not in DATA or name == "combined":
+            known = ", ".join(d for d in DATA if d != "combined")
+            raise DataError(f"--config.data.parts: {entry!r} must begin with one of {known}, then ':' and the folder")
+        own = config.copy_and_resolve_references()
+        own.unlock()
+        own.name, own.dir, own.subjects = name, folder, ""
+        parts.append(_source(own))
+    return CombinedSource(parts)
+
+
 def _source(config: ConfigDict) -> store.Source:
     if config.name == "faces":
         return FacesSource(recipe_of(config))
+    if config.name == "face_sequences":
+        return FacesSource(_sequences_of(config))
+    if config.name == "combined":
+        return _combined(config)
+    if config.name == "actor_study":
+        return ActorStudySource(config.dir, config.subjects, config.every, config.on_bad)
     if config.name == "rafdb":
         return RafDbSource(config.dir, config.on_bad)
     if config.name == "manifest":
@@ -44,7 +74,7 @@ def _source(config: ConfigDict) -> store.Source:
             config.dir, tuple(config.classes), tuple(config.emotion_codes), tuple(config.ignore_labels), config.on_bad
         )
     if config.name == "ckplus":
-        return CkPlusSource(config.dir, config.subjects, config.frames, config.neutral, config.on_bad)
+        return CkPlusSource(config.dir, config.subjects, config.frames, config.neutral, config.on_bad, config.onset)
     if config.name == "cifar10s":
         return Cifar10SSource(config.dir, config.per_class)
     raise DataError(f"--config.data.name is {config.name!r}: one of {', '.join(DATA)}")
@@ -88,6 +118,8 @@ def _attributes(config: ConfigDict, table: pd.DataFrame) -> tuple[dict[str, tupl
 
 def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     notes: list[str] = []
+    if config.test == "cohort":
+        return table.assign(split="train"), notes
     by, given = tuple(config.strata), (table["split"] == "test").mean()
     absent = [column for column in by if column not in table]
     if absent:
@@ -114,12 +146,20 @@ def _split(config: ConfigDict, table: pd.DataFrame) -> tuple[pd.DataFrame, list[
     return table, notes
 
 
-def _check_splits(config: ConfigDict, table: pd.DataFrame) -> None:
+def _check_splits(config: ConfigDict, table: pd.DataFrame, aus: tuple[str, ...] = ()) -> None:
     """Training and validation must be able to do their work."""
     val = validation_name(config)
     for split in ("train", val):
         if split not in set(table["split"]):
             raise DataError(f"{config.name}: there are no {split} images")
+    if aus:
+        labels = au_labels(table[table["split"] == val], aus)
+        if not ((labels == 1).any(0) & (labels == 0).any(0)).any():
+            raise DataError(
+                f"{config.name}: no Action Unit is both present and absent in the {val} images, so that AUROC, which "
+                "early stopping looks at, is undefined; give more validation images (--config.data.val_fraction)"
+            )
+        return
     found = table.loc[table["split"] == val, "emotion"].dropna().unique()
     if len(found) < 2:
         raise DataError(
@@ -129,7 +169,9 @@ def _check_splits(config: ConfigDict, table: pd.DataFrame) -> None:
 
 
 def validation_name(config: ConfigDict) -> str:
-    """The split that early stopping and selection look at."""
+    """The split that early stopping and selection look at; of members' own draws, what they are drawn from."""
+    if config.test == "cohort":
+        return "train"
     return "test" if config.validation == "test" else "val"
 
 
@@ -166,19 +208,31 @@ def without_pixels(config: ConfigDict) -> Dataset:
     return _dataset(config, table, np.zeros((len(table), 0, 0, 3), np.uint8), (), ())
 
 
-def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_of: tuple, notes: tuple) -> Dataset:
-    if "emotion" not in table:
-        raise DataError(f"{config.name}: no emotion labels")
+def _emotions(config: ConfigDict, table: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """The classes, which images have one, and what is left out."""
+    if "emotion" not in table or table["emotion"].isna().all():
+        raise DataError(f"{config.name}: no emotion labels; --config.data.target=aus predicts Action Units")
     classes = _classes(config, table)
     labelled = table["emotion"].isin(classes).to_numpy()
-    if not labelled.all():
-        without, others = table["emotion"].isna().sum(), table.loc[~labelled, "emotion"].dropna().unique()
-        left = [f"{without:,} images without an emotion"] * bool(without)
-        left += [f"{', '.join(others)} (--config.data.classes keeps them)"] * bool(len(others))
-        notes = (*notes, f"left out: {'; '.join(left)}")
-        table, pixels = table[labelled].reset_index(drop=True), pixels[labelled]
+    without, others = table["emotion"].isna().sum(), table.loc[~labelled, "emotion"].dropna().unique()
+    left = [f"{without:,} images without an emotion"] * bool(without)
+    left += [f"{', '.join(others)} (--config.data.classes keeps them)"] * bool(len(others))
+    return classes, labelled, [f"left out: {'; '.join(left)}"] * bool(left)
+
+
+def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_of: tuple, notes: tuple) -> Dataset:
+    counts = None
+    if config.target == "aus":
+        classes, counts, found = units.select(table, tuple(config.aus), config.min_occurrences, config.name)
+        labelled = units.labelled(table, classes)
+        without = int((~labelled).sum())
+        found += [f"left out: {without:,} images of which no Action Unit is known"] * bool(without)
+    else:
+        classes, labelled, found = _emotions(config, table)
+    notes = (*notes, *found)
+    table, pixels = table[labelled].reset_index(drop=True), pixels[labelled] if not labelled.all() else pixels
     table, split_notes = _split(config, table)
-    _check_splits(config, table)
+    _check_splits(config, table, classes if counts is not None else ())
     attributes, attribute_notes = _attributes(config, table)
     return Dataset(
         name=config.name,
@@ -188,4 +242,6 @@ def _dataset(config: ConfigDict, table: pd.DataFrame, pixels: np.ndarray, made_o
         attributes=attributes,
         fingerprint=store.hash_of(*made_of, config.validation, table[["id", "split"]].to_csv()),
         notes=(*notes, *split_notes, *attribute_notes),
+        multilabel=counts is not None,
+        occurrences=counts,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -77,6 +78,7 @@ class ManifestSource:
       emotion_codes: names of integer labels 0, 1, ... where the CSV has numbers.
       ignore: emotion names whose rows are left out on purpose.
       on_bad: 'error' or 'skip'.
+      headers: other names of columns, {'frame': 'path'}.
     """
 
     name = "manifest"
@@ -88,26 +90,27 @@ class ManifestSource:
         emotion_codes: tuple[str, ...] = (),
         ignore: tuple[str, ...] = (),
         on_bad: str = "error",
+        headers: Mapping[str, str] = MappingProxyType({}),
     ):
         if not folder:
             raise DataError(f"--config.data.dir is not set: give the folder that holds labels.csv.\n\n{FORMAT}")
-        self._root = pathlib.Path(folder).expanduser()
-        self._csv = self._root / "labels.csv"
-        if not self._csv.is_file():
-            raise DataError(f"--config.data.dir={folder}: there is no {self._csv}.\n\n{FORMAT}")
+        self.folder = pathlib.Path(folder).expanduser()
+        self.path = self.folder / "labels.csv"
+        if not self.path.is_file():
+            raise DataError(f"--config.data.dir={folder}: there is no {self.path}.\n\n{FORMAT}")
         self._emotions = {**_EMOTIONS, **{c.lower(): c for c in classes}}
         self._codes, self._ignore = emotion_codes, {i.lower() for i in ignore}
-        self._ignored = 0
+        self._ignored, self._headers = 0, {**_HEADERS, **headers}
         self.problems = Problems(on_bad)
         raw = self._read_csv()
         self._files: list[pathlib.Path | str] = []
         rows = []
         for line, record in enumerate(raw.to_dict("records"), 2):
-            row = self._row(f"{self._csv}:{line}", line, {str(k): str(v) for k, v in record.items()})
+            row = self._row(f"{self.path}:{line}", line, {str(k): str(v) for k, v in record.items()})
             if row is not None:
                 rows.append(row)
         self.table = pd.DataFrame(rows)
-        self.problems.settle(f"manifest {self._csv}", remaining=len(rows))
+        self.problems.settle(f"manifest {self.path}", remaining=len(rows))
         self._check_attributes()
         self.notes = tuple(self.problems.notes())
         if self._ignored:
@@ -116,26 +119,26 @@ class ManifestSource:
 
     def _read_csv(self) -> pd.DataFrame:
         try:
-            raw = pd.read_csv(self._csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            raw = pd.read_csv(self.path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
-            raise DataError(f"{self._csv}: not a readable CSV ({str(e).strip()}).\n\n{FORMAT}") from None
+            raise DataError(f"{self.path}: not a readable CSV ({str(e).strip()}).\n\n{FORMAT}") from None
         names = {}
         for column in raw.columns:
             lowered = column.strip().lower()
             au = _AU_HEADER.fullmatch(lowered)
-            known = {"emotion", "split", "subject", "path", "pixels", *schema.ATTRIBUTES, *_HEADERS}
+            known = {"emotion", "split", "subject", "path", "pixels", *schema.ATTRIBUTES, *self._headers}
             names[column] = (
-                f"AU{au[1]}" if au else _HEADERS.get(lowered, lowered if lowered in known else column.strip())
+                f"AU{au[1]}" if au else self._headers.get(lowered, lowered if lowered in known else column.strip())
             )
         raw = raw.rename(columns=names)
         twice = raw.columns[raw.columns.duplicated()]
         if len(twice):
-            raise DataError(f"{self._csv}:1: column {twice[0]!r} occurs twice")
+            raise DataError(f"{self.path}:1: column {twice[0]!r} occurs twice")
         if "path" not in raw and "pixels" not in raw:
-            raise DataError(f"{self._csv}:1: no column 'path' or 'pixels'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
-        has_aus = any(AU_COLUMN.fullmatch(c) for c in raw.columns)
-        if "emotion" not in raw and not has_aus:
-            raise DataError(f"{self._csv}:1: no column 'emotion'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
+            raise DataError(f"{self.path}:1: no column 'path' or 'pixels'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
+        self._has_units = any(AU_COLUMN.fullmatch(c) for c in raw.columns)
+        if "emotion" not in raw and not self._has_units:
+            raise DataError(f"{self.path}:1: no column 'emotion'; found {', '.join(raw.columns)}.\n\n{FORMAT}")
         return raw
 
     def _row(self, where: str, line: int, record: dict[str, str]) -> dict | None:
@@ -146,8 +149,9 @@ class ManifestSource:
             return None
         out["split"] = _SPLITS[split.lower()] if split else "train"
         if "emotion" in record:
-            emotion = self._emotion(where, record["emotion"].strip())
-            if emotion is None:
+            text = record["emotion"].strip()
+            emotion = self._emotion(where, text) if text or not self._has_units else None
+            if emotion is None and (text or not self._has_units):
                 return None
             out["emotion"] = emotion
         source = self._image(where, record)
@@ -201,8 +205,8 @@ class ManifestSource:
                     raise DataError(f"{where}: neither path nor pixels")
                 _from_pixels(pixels, where)
                 return pixels
-            full = (self._root / path).resolve()
-            if not full.is_relative_to(self._root.resolve()):
+            full = (self.folder / path).resolve()
+            if not full.is_relative_to(self.folder.resolve()):
                 raise DataError(f"{where}: path {path!r} leaves the data folder")
             if not full.is_file():
                 raise DataError(f"{where}: no image {full}")
@@ -226,7 +230,7 @@ class ManifestSource:
             count = self.table[column].nunique()
             if count > _MAX_GROUPS:
                 raise DataError(
-                    f"{self._csv}: column {column!r} has {count:,} different values, too many for an attribute; "
+                    f"{self.path}: column {column!r} has {count:,} different values, too many for an attribute; "
                     "remove it, or call it 'subject' if it names people"
                 )
 

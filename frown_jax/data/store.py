@@ -83,6 +83,18 @@ class Faces(_TableBuilder, skip_registration=True):
     """Embedded faces, rendered from a recipe."""
 
 
+class FaceSequences(_TableBuilder, skip_registration=True):
+    """Embedded faces from onset to apex."""
+
+
+class ActorStudy(_TableBuilder, skip_registration=True):
+    """Actor Study (Seuss et al. 2019), or any frames with a table of Action Units."""
+
+
+class Combined(_TableBuilder, skip_registration=True):
+    """Several data sets as one."""
+
+
 class RafDb(_TableBuilder, skip_registration=True):
     """RAF-DB basic, single-label subset (Li, Deng & Du 2017)."""
 
@@ -101,6 +113,9 @@ class Cifar10s(_TableBuilder, skip_registration=True):
 
 _BUILDERS: dict[str, type[_TableBuilder]] = {
     "faces": Faces,
+    "face_sequences": FaceSequences,
+    "actor_study": ActorStudy,
+    "combined": Combined,
     "rafdb": RafDb,
     "ckplus": CkPlus,
     "manifest": Manifest,

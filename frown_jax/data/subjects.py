@@ -10,13 +10,16 @@ from frown_jax import schema
 from frown_jax.data.dataset import AU_COLUMN, DataError
 from frown_jax.data.problems import Problems
 
+BESIDE = "subjects.csv"  # in the data folder
 
-def read_subjects(path: str, problems: Problems) -> pd.DataFrame:
-    """The CSV of subjects; '' is none.
+
+def read_subjects(path: str, problems: Problems, folder: pathlib.Path | None = None) -> pd.DataFrame:
+    """The CSV of subjects; by default the one in the data folder, if there is one.
 
     Args:
       path: a file with a header, a column subject and one for each attribute (gender, skin_tone ...); blank: unknown.
       problems: gets subjects that occur twice with different values.
+      folder: of the data.
 
     Returns:
       Attributes as strings, None where blank, by subject.
@@ -24,6 +27,8 @@ def read_subjects(path: str, problems: Problems) -> pd.DataFrame:
     Raises:
       DataError: no such file, no column subject, or a column that is not an attribute.
     """
+    if not path and folder is not None and (folder / BESIDE).is_file():
+        path = str(folder / BESIDE)
     if not path:
         return pd.DataFrame()
     try:
@@ -44,3 +49,19 @@ def read_subjects(path: str, problems: Problems) -> pd.DataFrame:
     for name in table.loc[table["subject"].duplicated(), "subject"].unique():
         problems.add(f"{path}: {name}", "this subject is there twice, with different attributes")
     return table.drop_duplicates("subject").dropna(subset="subject").set_index("subject")
+
+
+def join_subjects(table: pd.DataFrame, people: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """The table with the attributes of its subjects; rows of subjects that the CSV lacks are problems and left out.
+
+    Raises:
+      DataError: the table has one of the attributes already.
+    """
+    if people.empty:
+        return table
+    twice = [c for c in people.columns if c in table]
+    if twice:
+        raise DataError(f"the CSV of subjects and the labels both have {twice[0]!r}: remove one")
+    for name in sorted(set(table["subject"].dropna()) - set(people.index)):
+        problems.add(str(name), "this subject is not in the CSV of subjects")
+    return table[table["subject"].isin(people.index)].join(people, on="subject")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ class Recipe:
         low, high = self.strength
         check(0 <= low <= high <= 1.2, "strength", "0 <= low <= high <= 1.2")
         for field, top in (("reweight", np.inf), ("group_style", 1.0), ("label_noise", 1.0)):
-            for _, _, amount in group_amounts(field, getattr(self, field)):
+            for _, _, amount in group_amounts(f"data.faces.{field}", getattr(self, field)):
                 check(0 <= amount <= top, field, f"amounts between 0 and {top:g}")
 
     def fingerprint(self) -> str:
@@ -75,7 +75,9 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def group_amounts(field: str, entries: Iterable[str]) -> list[tuple[str, str, float]]:
+def group_amounts(
+    field: str, entries: Iterable[str], known: Mapping[str, tuple[str, ...]] = joint.VALUES
+) -> list[tuple[str, str, float]]:
     """Parses 'axis=value:amount' entries.
 
     Raises:
@@ -85,21 +87,21 @@ def group_amounts(field: str, entries: Iterable[str]) -> list[tuple[str, str, fl
     for entry in entries:
         axis, _, rest = entry.partition("=")
         value, _, amount = rest.rpartition(":")
-        if axis not in joint.VALUES:
-            raise ValueError(f"data.faces.{field}: {entry!r} must begin with one of {', '.join(joint.AXES)} and '='")
-        if value not in joint.VALUES[axis]:
-            raise ValueError(f"data.faces.{field}: {value!r} in {entry!r} is none of {', '.join(joint.VALUES[axis])}")
+        if axis not in known:
+            raise ValueError(f"{field}: {entry!r} must begin with one of {', '.join(known)} and '='")
+        if value not in known[axis]:
+            raise ValueError(f"{field}: {value!r} in {entry!r} is none of {', '.join(known[axis])}")
         try:
             out.append((axis, value, float(amount)))
         except ValueError:
-            raise ValueError(f"data.faces.{field}: {entry!r} must end with ':' and a number") from None
+            raise ValueError(f"{field}: {entry!r} must end with ':' and a number") from None
     return out
 
 
 def _cells(recipe: Recipe, split: str, rng: np.random.Generator) -> np.ndarray:
     base = joint.rafdb(split) if recipe.joint == "rafdb" else joint.balanced()
     if split == "train":
-        base = joint.reweighted(base, group_amounts("reweight", recipe.reweight))
+        base = joint.reweighted(base, group_amounts("data.faces.reweight", recipe.reweight))
         if recipe.spurious in joint.AXES:
             base = joint.spuriously_correlated(base, recipe.spurious, recipe.spurious_strength)
     return joint.draw(base, getattr(recipe, split), rng)
@@ -126,7 +128,7 @@ def _split_rows(recipe: Recipe, split: str) -> pd.DataFrame:
     )
     rows["emotion_true"] = rows["emotion"]
     if split == "train":
-        for axis, value, share in group_amounts("label_noise", recipe.label_noise):
+        for axis, value, share in group_amounts("data.faces.label_noise", recipe.label_noise):
             wrong = (rows[axis] == value).to_numpy() & (rng.random(len(rows)) < share)
             shift = rng.integers(1, len(schema.EMOTIONS), len(rows))
             other = (cells[:, 0] + shift) % len(schema.EMOTIONS)
@@ -138,7 +140,7 @@ def _split_rows(recipe: Recipe, split: str) -> pd.DataFrame:
     return rows
 
 
-def _styled(expression: Expression, amount: float) -> Expression:
+def styled(expression: Expression, amount: float) -> Expression:
     """The same prototypes with another look: quieter and one-sided."""
     return expression.replace(
         au=expression.au * np.float32(1 - 0.6 * amount),
@@ -156,9 +158,9 @@ def _person(recipe: Recipe, row: pd.Series, index: int) -> people.Subject:
 def _photograph(recipe: Recipe, row: pd.Series, person: people.Subject, index: int) -> Face:
     rng = np.random.default_rng([recipe.seed, _SPLIT_CODE[row["split"]], 2, index])
     expression = people.expression(rng, person, row["emotion_true"], recipe.strength)
-    for axis, value, amount in group_amounts("group_style", recipe.group_style):
+    for axis, value, amount in group_amounts("data.faces.group_style", recipe.group_style):
         if row[axis] == value:
-            expression = _styled(expression, amount)
+            expression = styled(expression, amount)
     scene = people.scene(rng, person)
     if recipe.contrast > 0:
         tone = float(person.face.skin_tone)

@@ -20,6 +20,7 @@ from frown_jax.metrics.outcomes import (
 TRUTH = ("y_true", "emotion", "label")
 PREDICTION = ("y_pred", "prediction", "predicted")
 PROBABILITY = "p_"
+TRUE_LABEL, DECISION = "y_true_", "y_pred_"  # of one of many labels
 RUN_COLUMNS = ("member", "method", "seed")
 
 
@@ -64,7 +65,7 @@ def outcomes(
         raise OutcomesError("the table of predictions is empty")
     table = table.reset_index(drop=True)
     truth = _first(table, TRUTH)
-    labels = [c[len("y_true_") :] for c in table.columns if c.startswith("y_true_")]
+    labels = [c.removeprefix(TRUE_LABEL) for c in table.columns if c.startswith(TRUE_LABEL)]
     if truth is None and not labels:
         raise OutcomesError(f"there is no column {' or '.join(TRUTH)}; there are {', '.join(map(str, table.columns))}")
     for name in attributes:
@@ -96,18 +97,18 @@ def outcomes(
 def _multilabel(
     table: pd.DataFrame, targets: tuple[str, ...], attributes: Sequence[str] | Mapping, threshold: float
 ) -> Outcomes:
-    truth = binary_of(table[[f"y_true_{t}" for t in targets]].to_numpy(), targets, "y_true", True, _line)
-    predicted = [t for t in targets if f"y_pred_{t}" in table]
+    truth = binary_of(table[[f"{TRUE_LABEL}{t}" for t in targets]].to_numpy(), targets, "y_true", True, _line)
+    predicted = [t for t in targets if f"{DECISION}{t}" in table]
     scored = [t for t in targets if probability_column(t) in table]
-    for prefix, present in (("y_pred_", predicted), (PROBABILITY, scored)):
+    for prefix, present in ((DECISION, predicted), (PROBABILITY, scored)):
         if present and len(present) < len(targets):
             lacking = next(t for t in targets if t not in present)
             raise OutcomesError(f"there is no column {prefix}{lacking!r}")
     if not predicted and not scored:
-        raise OutcomesError(f"there are no columns y_pred_{targets[0]} or {probability_column(targets[0])}")
+        raise OutcomesError(f"there are no columns {DECISION}{targets[0]} or {probability_column(targets[0])}")
     p = _probabilities(table, targets, simplex=False) if scored else None
     if predicted:
-        answers = binary_of(table[[f"y_pred_{t}" for t in targets]].to_numpy(), targets, "y_pred", False, _line)
+        answers = binary_of(table[[f"{DECISION}{t}" for t in targets]].to_numpy(), targets, "y_pred", False, _line)
     else:
         assert p is not None
         answers = (p >= threshold).astype(np.int32)

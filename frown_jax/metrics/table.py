@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import ROW_COLUMNS, Grouping, Plan, groupings
 from frown_jax.metrics.statistics import Statistics
 
-COLUMNS = ("member", "method", "seed", "split", *ROW_COLUMNS, "n", "value", "note")
+COLUMNS = ("member", "method", "seed", "draw", "split", *ROW_COLUMNS, "n", "value", "note")
 _NOT_BY_DEFAULT = ("generalized_entropy_index", "theil_index")  # of each target; `metrics=` asks for them
 
 
@@ -60,14 +60,27 @@ def results(predictions: pd.DataFrame, attributes: Mapping[str, tuple[str, ...]]
     """
     frames = []
     for split, part in predictions.groupby("split", sort=False, observed=True):
-        frame = values(read.outcomes(part, attributes))
-        frame["split"] = split
-        frames.append(frame)
+        for draw, same in of_same_images(part):
+            frame = values(read.outcomes(same, attributes))
+            frame["split"], frame["draw"] = split, draw
+            frames.append(frame)
     out = pd.concat(frames, ignore_index=True)
     for column in ("member", "method", "seed"):
         if column not in out:
             out[column] = 0
-    return out.sort_values(["member", "split"], kind="stable", ignore_index=True)[list(COLUMNS)]
+    columns = [c for c in COLUMNS if c != "draw" or "draw" in predictions]
+    return out.sort_values(["member", "split"], kind="stable", ignore_index=True)[columns]
+
+
+def of_same_images(predictions: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Predictions cut so that all runs of a part predict the same images; with the draw of subjects they are of."""
+    if "draw" not in predictions:
+        yield 0, predictions
+        return
+    for draw, part in predictions.groupby("draw", sort=False):
+        images = part.groupby("member")["id"].agg(lambda ids: hash(tuple(sorted(ids))))
+        for _, members in images.groupby(images, sort=False):
+            yield int(str(draw)), part[part["member"].isin(members.index)].drop(columns="draw")
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from frown_jax.training_set import Groups, MitigationError, TrainingSet, cells, 
 DFR_C = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 
 
-@register_after(needs="validation", refits=True)
+@register_after(needs="validation", refits=True, classes_only=True)
 def dfr(
     train: TrainingSet,
     validation: TrainingSet,
@@ -99,7 +99,7 @@ def _mean_fit(z: np.ndarray, labels: np.ndarray, draws: np.ndarray, c: float, k:
     return np.asarray(kernel).mean(0), np.asarray(bias).mean(0)
 
 
-@register_after(refits=True)
+@register_after(refits=True, classes_only=True)
 def crt(
     train: TrainingSet,
     validation: TrainingSet,
@@ -143,7 +143,7 @@ def add_offsets(so_far: Finish, offsets: np.ndarray, by: str | Sequence[str] = (
     return dataclasses.replace(so_far, offsets=offsets, by=columns, drop=dropped)
 
 
-@register_after(needs="train (by: and test)")
+@register_after(needs="train (by: and test)", classes_only=True)
 def posthoc_logit_adjustment(
     train: TrainingSet,
     validation: TrainingSet,
@@ -168,7 +168,7 @@ def posthoc_logit_adjustment(
     return finish
 
 
-@register_after(needs="validation and test")
+@register_after(needs="validation and test", classes_only=True)
 def group_offsets(
     train: TrainingSet,
     validation: TrainingSet,

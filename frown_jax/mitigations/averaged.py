@@ -58,7 +58,7 @@ def swad(data: TrainingSet, member: Values, converge: int = 3, tolerance: int = 
     return member | {"averaging": own}
 
 
-@register(needs="none")
+@register(needs="none", classes_only=True)
 def jtt(data: TrainingSet, member: Values, first: float = 0.5, factor: float = 10.0) -> Values:
     """Just Train Twice (Liu et al. 2021): what plain training gets wrong counts `factor` times in a second training.
 

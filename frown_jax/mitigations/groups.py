@@ -36,7 +36,7 @@ def domain_independent(
     return grouped(member, data.groups(by, drop), reader=reader)
 
 
-@register(head="domain")
+@register(head="domain", classes_only=True)
 def domain_discriminative(
     data: TrainingSet,
     member: Values,

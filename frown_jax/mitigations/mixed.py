@@ -19,7 +19,7 @@ def mixup(data: TrainingSet, member: Values, alpha: float = 0.2) -> Values:
     return member | {"mixing": Mixing(np.float32(alpha), np.float32(0), np.float32(0))}
 
 
-@register()
+@register(classes_only=True)
 def lisa(
     data: TrainingSet,
     member: Values,

@@ -42,6 +42,7 @@ class Method:
       apart: whether its runs cost so much more than others that they are no program with them.
       after: whether it follows training.
       refits: whether it puts another last layer in place of the network's own.
+      classes_only: whether it needs one class an image, and means nothing for Action Units.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Method:
     apart: bool = False
     after: bool = False
     refits: bool = False
+    classes_only: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -73,9 +75,11 @@ def register(head: str = "", needs: str = "train", **more: bool) -> Callable[[Fu
     return add
 
 
-def register_after(needs: str = "train", refits: bool = False) -> Callable[[Function], Function]:
+def register_after(
+    needs: str = "train", refits: bool = False, classes_only: bool = False
+) -> Callable[[Function], Function]:
     """The same for what follows training: the function checks its settings and returns a Finisher."""
-    return register(needs=needs, after=True, refits=refits)
+    return register(needs=needs, after=True, refits=refits, classes_only=classes_only)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +158,19 @@ def in_training(text: str) -> str:
     """The mitigations that training sees; runs that agree in them (and in all else) share one training."""
     calls = [c for c in parse(text) if not c.method.after]
     return " + ".join(f"{c.method.name}({', '.join(f'{k}={v!r}' for k, v in c.arguments.items())})" for c in calls)
+
+
+def check_labels(text: str, multilabel: bool) -> None:
+    """Refuses what needs one class an image, where an image has many labels.
+
+    Raises:
+      MitigationError: naming the mitigation.
+    """
+    for call in parse(text) if multilabel else ():
+        if call.method.classes_only or call.arguments.get("conditional", call.method.parameters.get("conditional")):
+            usable = ", ".join(sorted(n for n, m in METHODS.items() if not m.classes_only))
+            what = "conditional=True of " * (not call.method.classes_only) + call.method.name
+            raise MitigationError(f"{what} needs one class an image, and Action Units are many labels: one of {usable}")
 
 
 def finishers(text: str, train: TrainingSet, validation: TrainingSet) -> list[Finisher]:

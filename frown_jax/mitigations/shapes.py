@@ -24,7 +24,7 @@ def focal(data: TrainingSet, member: Values, gamma: float = 2.0) -> Values:
     return _objective(member, focal=np.float32(number("gamma", gamma, 0)))
 
 
-@register(needs="none")
+@register(needs="none", classes_only=True)
 def ldam(data: TrainingSet, member: Values, margin: float = 0.5, scale: float = 1.0) -> Values:
     """Label-distribution-aware margins (Cao et al. 2019): margin n_min^(1/4) / n_y^(1/4) taken from the true logit.
 
@@ -38,7 +38,7 @@ def ldam(data: TrainingSet, member: Values, margin: float = 0.5, scale: float = 
     return _objective(member, margins=margins.astype(np.float32), scale=np.float32(scale))
 
 
-@register(needs="none")
+@register(needs="none", classes_only=True)
 def logit_adjustment(data: TrainingSet, member: Values, tau: float = 1.0) -> Values:
     """Cross-entropy of z + tau log P(y) (Menon et al. 2021); tau=1 is balanced softmax (Ren et al. 2020)."""
     number("tau", tau, 0)
@@ -47,7 +47,7 @@ def logit_adjustment(data: TrainingSet, member: Values, tau: float = 1.0) -> Val
     return _objective(member, offsets=(offsets + tau * prior).astype(np.float32))
 
 
-@register()
+@register(classes_only=True)
 def group_logit_adjustment(
     data: TrainingSet, member: Values, by: str | Sequence[str] = "race", tau: float = 1.0, drop: Sequence[str] = ()
 ) -> Values:

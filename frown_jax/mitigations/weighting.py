@@ -18,7 +18,7 @@ def _times(member: Values, factors: np.ndarray) -> Values:
     return member | {"example_weights": (member["example_weights"] * factors).astype(np.float32)}
 
 
-@register()
+@register(classes_only=True)
 def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "race", drop: Sequence[str] = ()) -> Values:
     """w(a, y) = P(a) P(y) / P(a, y): class and group are independent in the weighted set (Kamiran & Calders 2012).
 

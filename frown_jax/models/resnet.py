@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from frown_jax.models import conv
+from frown_jax.models.classifier import Classifier
 from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
 
-TRAINABLE = ("all", "last_block", "head")
 STEMS = ("imagenet", "small")
 
 
@@ -40,58 +40,30 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNet(nn.Module):
-    """Image classifier.
+class ResNet(Classifier):
+    """Residual network; features are the pooled last stage, [B, 8 * width], and the head is linear.
 
     Attributes:
       stage_sizes: blocks per stage.
-      classes: outputs of the head.
-      width: channels of the first stage; torchvision's is 64.
-      trainable: 'all', 'last_block' (last stage and head) or 'head'. Frozen parts get no gradient and run
-        their batch norms on the running statistics.
-      dtype: of the computation; parameters, statistics and logits are float32.
-      lowering: see models.conv.
       stem: 'imagenet', or 'small': 3x3 without stride or pooling, as is usual for images of 32 pixels.
     """
 
-    stage_sizes: tuple[int, ...]
-    classes: int
-    width: int = 64
-    trainable: str = "all"
-    dtype: jnp.dtype = jnp.float32
-    lowering: str = "auto"
+    stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
     stem: str = "imagenet"
 
-    @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        *,
-        train: bool,
-        mask: jax.Array | None = None,
-        dropout_rate: jax.Array | float = 0.0,
-        dropout_key: jax.Array | None = None,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Forward pass.
+    @property
+    def last_layer(self) -> str:
+        """As Classifier's."""
+        return "fc"
 
-        Args:
-          x: normalised images, float [B, H, W, 3].
-          train: batch statistics and dropout, or running statistics and none.
-          mask: bool [B]; examples outside it do not enter batch statistics.
-          dropout_rate: before the head, may be traced.
-          dropout_key: needed when training; None switches dropout off.
-
-        Returns:
-          Logits, float32 [B, classes], and intermediates: 'features' [B, 8 * width], 'penultimate' (the same, what the
-          head sees without dropout), 'stage1' ... 'stage4'.
-        """
+    def trunk(self, x: jax.Array, train: bool, mask: jax.Array | None, out: dict[str, jax.Array]) -> jax.Array:
+        """As Classifier's; adds 'stage1' ... 'stage4'."""
         stages = len(self.stage_sizes)
         first_trained = {"all": 0, "last_block": stages, "head": stages + 1}[self.trainable]
 
         def live(part: int) -> bool:
             return train and part >= first_trained
 
-        out: dict[str, jax.Array] = {}
         size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
         x = Conv(self.width, size, stride, dtype=self.dtype, lowering=self.lowering, name="conv1")(x)
         x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=live(0), mask=mask))
@@ -106,20 +78,23 @@ class ResNet(nn.Module):
                 layer = BasicBlock(self.width * 2 ** (stage - 1), stride, self.dtype, self.lowering, name=name)
                 x = layer(x, train=live(stage), mask=mask)
             out[f"stage{stage}"] = x
-        x = x.astype(jnp.float32).mean((1, 2))
-        if first_trained > stages:
-            x = jax.lax.stop_gradient(x)
-        out["features"] = out["penultimate"] = x
-        if train and dropout_key is not None:
-            x = dropout(x, dropout_rate, dropout_key)
-        return Linear(self.classes, name="fc")(x), out
+        return x.astype(jnp.float32).mean((1, 2))
+
+    def head(
+        self, x: jax.Array, rate: jax.Array | float, key: jax.Array | None, out: dict[str, jax.Array]
+    ) -> jax.Array:
+        """As Classifier's: dropout and 'fc'."""
+        out["penultimate"] = x
+        if key is not None:
+            x = dropout(x, rate, key)
+        return Linear(self.classes, name="fc")(x)
 
     def is_trained(self, path: tuple[str, ...]) -> bool:
-        """Whether the parameter at `path` (module names) is updated."""
+        """As Classifier's."""
         if self.trainable == "all" or path[0] == "fc":
             return True
         return self.trainable == "last_block" and path[0].startswith(f"layer{len(self.stage_sizes)}_")
 
 
-ResNet18 = functools.partial(ResNet, (2, 2, 2, 2))
-ResNet10 = functools.partial(ResNet, (1, 1, 1, 1))
+ResNet18 = functools.partial(ResNet, stage_sizes=(2, 2, 2, 2))
+ResNet10 = functools.partial(ResNet, stage_sizes=(1, 1, 1, 1))

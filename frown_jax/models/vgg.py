@@ -5,19 +5,23 @@ Module names are torchvision's with dots as underscores, so that weights map by 
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from frown_jax.models import conv
-from frown_jax.models.layers import Conv, Linear, dropout
+from frown_jax.models.classifier import Classifier
+from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
 
 # Channels in units of the width; 'pool' halves the side. Torchvision's configuration 'D'.
 LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, "pool", 8, 8, 8, "pool", 8, 8, 8, "pool")
-_LAST_BLOCK = 24  # torchvision's index of the first convolution after the fourth pooling
+_LAST_BLOCK = {False: 24, True: 34}  # torchvision's index of the first convolution after the fourth pooling
 _POOLED = 7  # side of the features that the head sees
 _HIDDEN = 64  # of the head, in units of the width
+DENSE = ("classifier_0", "classifier_3", "classifier_6")
 
 
 def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
@@ -36,74 +40,91 @@ def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
     return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
 
 
-class VGG(nn.Module):
-    """Image classifier.
+def fold_batch_norms(variables: dict) -> dict:
+    """The variables of a VGG with batch norms as those of one without, which predicts the same.
+
+    Args:
+      variables: {'params', 'batch_stats'}; what is no convolution or batch norm stays as it is.
+
+    Returns:
+      {'params'} under the names of a plain VGG.
+    """
+    params, stats = variables["params"], variables["batch_stats"]
+    out = {k: v for k, v in params.items() if not k.startswith("features_")}
+    plain = index = 0
+    for layer in LAYERS:
+        if layer == "pool":
+            plain, index = plain + 1, index + 1
+            continue
+        own, norm = params[f"features_{index}"], params[f"features_{index + 1}"]
+        running = stats[f"features_{index + 1}"]
+        scale = norm["scale"] / np.sqrt(running["var"] + BatchNorm.eps)
+        bias = (own["bias"] - running["mean"]) * scale + norm["bias"]
+        out[f"features_{plain}"] = {"kernel": own["kernel"] * scale, "bias": bias}
+        plain, index = plain + 2, index + 3
+    return {"params": out}
+
+
+class VGG(Classifier):
+    """VGG16; features are [B, 7 * 7 * 8 * width], channels first as torch flattens them; the head is three dense.
+
+    'last_block' trains the convolutions after the fourth pooling, and the head.
 
     Attributes:
-      classes: outputs of the head.
-      width: channels of the first layer; torchvision's is 64.
-      trainable: 'all', 'last_block' (the convolutions after the fourth pooling, and the head) or 'head' (the dense
-        layers).
-      dtype: of the computation; parameters and logits are float32.
-      lowering: see models.conv.
+      hidden: width of the dense layers; 0 is 64 times `width`, torchvision's.
+      batch_norm: torchvision's vgg16_bn, which also learns from scratch.
     """
 
-    classes: int
-    width: int = 64
-    trainable: str = "all"
-    dtype: jnp.dtype = jnp.float32
-    lowering: str = "auto"
+    hidden: int = 0
+    batch_norm: bool = False
 
-    @nn.compact
-    def __call__(
-        self,
-        x: jax.Array,
-        *,
-        train: bool,
-        mask: jax.Array | None = None,
-        dropout_rate: jax.Array | float = 0.0,
-        dropout_key: jax.Array | None = None,
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Forward pass.
+    @property
+    def last_layer(self) -> str:
+        """As Classifier's."""
+        return DENSE[-1]
 
-        Args:
-          x: normalised images, float [B, H, W, 3].
-          train: whether dropout runs.
-          mask: of no effect: nothing here depends on other examples.
-          dropout_rate: after both hidden layers (torchvision's is 0.5), may be traced.
-          dropout_key: needed when training; None switches dropout off.
+    @property
+    def hidden_width(self) -> int:
+        """Of the dense layers."""
+        return self.hidden or _HIDDEN * self.width
 
-        Returns:
-          Logits, float32 [B, classes], and intermediates: 'features' [B, 7 * 7 * 8 * width], channels first as torch
-          flattens them, and 'penultimate' [B, 64 * width], what the last layer sees.
-        """
+    def trunk(self, x: jax.Array, train: bool, mask: jax.Array | None, out: dict[str, jax.Array]) -> jax.Array:
+        """As Classifier's."""
         index = 0
         for layer in LAYERS:
             if layer == "pool":
                 x = conv.max_pool2d(x, 2, 2, 0, self.lowering)
                 index += 1
                 continue
-            if index == _LAST_BLOCK and self.trainable == "last_block":
+            if index == _LAST_BLOCK[self.batch_norm] and self.trainable == "last_block":
                 x = jax.lax.stop_gradient(x)
             name = f"features_{index}"
             x = Conv(self.width * int(layer), 3, bias=True, dtype=self.dtype, lowering=self.lowering, name=name)(x)
+            if self.batch_norm:
+                live = train and self.is_trained((name,))
+                x = BatchNorm(dtype=self.dtype, name=f"features_{index + 1}")(x, train=live, mask=mask)
             x = nn.relu(x)
-            index += 2
+            index += 2 + self.batch_norm
         x = adaptive_average_pool(x, _POOLED)
-        x = jnp.moveaxis(x, 3, 1).reshape(x.shape[0], -1)
-        if self.trainable == "head":
-            x = jax.lax.stop_gradient(x)
-        out = {"features": x.astype(jnp.float32)}
+        return jnp.moveaxis(x, 3, 1).reshape(x.shape[0], -1)
+
+    def head(
+        self, x: jax.Array, rate: jax.Array | float, key: jax.Array | None, out: dict[str, jax.Array]
+    ) -> jax.Array:
+        """As Classifier's: dropout (torchvision's rate is 0.5) after both hidden layers."""
         for index in (0, 3):
-            x = nn.relu(Linear(_HIDDEN * self.width, dtype=self.dtype, name=f"classifier_{index}")(x))
-            if train and dropout_key is not None:
-                x = dropout(x, dropout_rate, jax.random.fold_in(dropout_key, index))
+            x = nn.relu(Linear(self.hidden_width, dtype=self.dtype, name=f"classifier_{index}")(x))
+            if key is not None:
+                x = dropout(x, rate, jax.random.fold_in(key, index))
         x = out["penultimate"] = x.astype(jnp.float32)
-        return Linear(self.classes, name="classifier_6")(x), out
+        return Linear(self.classes, name="classifier_6")(x)
 
     def is_trained(self, path: tuple[str, ...]) -> bool:
-        """Whether the parameter at `path` (module names) is updated."""
+        """As Classifier's."""
         part, _, index = path[0].partition("_")
         if self.trainable == "all" or part == "classifier":
             return True
-        return self.trainable == "last_block" and int(index) >= _LAST_BLOCK
+        return self.trainable == "last_block" and int(index) >= _LAST_BLOCK[self.batch_norm]
+
+
+VGGBatchNorm = functools.partial(VGG, batch_norm=True)

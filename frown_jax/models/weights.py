@@ -11,8 +11,9 @@ import numpy as np
 from flax import traverse_util
 
 from frown_jax.models import torch_file
-from frown_jax.models.resnet import ResNet18
+from frown_jax.models.classifier import Classifier
 from frown_jax.models.torch_file import WeightsError
+from frown_jax.models.vgg import DENSE, VGG
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _IGNORED_SUFFIX = "num_batches_tracked"
@@ -31,14 +32,16 @@ def _to_ours(leaf: str, tensor: np.ndarray) -> np.ndarray:
     return tensor
 
 
-def convert(tensors: dict[str, np.ndarray], model: nn.Module, source: str, head: str = "") -> dict[str, Any]:
+def convert(
+    tensors: dict[str, np.ndarray], model: nn.Module, source: str, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Our variables from a torch state dict.
 
     Args:
       tensors: {torch name: array}.
       model: the network that they are for.
       source: name of the file, for messages.
-      head: name of the module to leave out (a new head is trained); '' converts everything.
+      without: names of modules to leave out (they are trained anew).
 
     Returns:
       {'params': ..., 'batch_stats': ...} of float32 arrays.
@@ -52,7 +55,7 @@ def convert(tensors: dict[str, np.ndarray], model: nn.Module, source: str, head:
     for path, shape in traverse_util.flatten_dict(dict(shapes)).items():
         name = torch_name(path[1:])
         used.add(name)
-        if head and path[1] == head:
+        if path[1] in without:
             continue
         if name not in tensors:
             missing.append(name)
@@ -76,16 +79,23 @@ def convert(tensors: dict[str, np.ndarray], model: nn.Module, source: str, head:
     return traverse_util.unflatten_dict(out)
 
 
-def load_resnet18(path: str, without_head: bool = True) -> dict[str, Any]:
-    """Torchvision's ResNet18 (`resnet18-f37072fd.pth`, or the same as .safetensors).
+def load(path: str, model: Classifier) -> dict[str, Any]:
+    """Torchvision's weights for a network, but for its last layer, which is always trained anew.
 
     Args:
-      path: local file.
-      without_head: leave out the 1000-class `fc`.
+      path: local file: `resnet18-f37072fd.pth`, `vgg16-397923af.pth`, or the same tensors as .safetensors. Of a VGG the
+        dense layers are optional: a file of the convolutions alone (`features.0.weight` to `features.28.bias`) will do,
+        and dense layers of another width than the model's are left out.
+      model: ResNet18 or VGG, of torchvision's width.
+
+    Returns:
+      {'params': ..., 'batch_stats': ...} of float32 arrays; what is not in there begins at random.
 
     Raises:
-      WeightsError: the file is not a ResNet18.
+      WeightsError: the file is unreadable or of another network; names the key and the shapes.
     """
     tensors = torch_file.read(path)
-    classes = tensors["fc.weight"].shape[0] if "fc.weight" in tensors else 1000
-    return convert(tensors, ResNet18(classes=classes), path, head="fc" if without_head else "")
+    if not isinstance(model, VGG):
+        return convert(tensors, model, path, (model.last_layer,))
+    width = tensors["classifier.0.weight"].shape[0] if "classifier.0.weight" in tensors else 0
+    return convert(tensors, model, path, (model.last_layer,) if width == model.hidden_width else DENSE)

@@ -1,0 +1,30 @@
+"""What the networks of a group are shown of images: the pixels, or what a frozen network makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from frown_jax.features import Trunk
+from frown_jax.readout import Fold
+from frown_jax.training_set import TrainingSet
+
+
+class Encoder:
+    """Pixels as they are, or features of a trunk.
+
+    Attributes:
+      features: how many; 0: pixels.
+    """
+
+    def __init__(self, trunk: Trunk | None, keep: bool = True):
+        """`keep`: features in the cache, for the next run."""
+        self._trunk, self._keep = trunk, keep
+        self.features = trunk.count if trunk else 0
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Of uint8 [N, H, W, 3]: the same, or float32 [N, F]."""
+        return images if self._trunk is None else self._trunk(images, self._keep)
+
+    def fold(self, images: np.ndarray, data: TrainingSet | None) -> Fold:
+        """Images for a Readout."""
+        return Fold(self(images), data, inverted=lambda: self(255 - images))

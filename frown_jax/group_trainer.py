@@ -1,0 +1,301 @@
+"""Trains the members of one program: data on the device, epochs, checkpoints, predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from absl import logging
+from ml_collections import FrozenConfigDict
+
+from frown_jax import cache, engine, features, members, resident
+from frown_jax.capacity import Capacity, usable_bytes
+from frown_jax.capacity import find as find_capacity
+from frown_jax.checkpoint import Checkpoints
+from frown_jax.cohort import Cohort
+from frown_jax.data.dataset import Dataset
+from frown_jax.data.load import validation_name
+from frown_jax.encoder import Encoder
+from frown_jax.ensemble import make_engine
+from frown_jax.models import weights
+from frown_jax.models.build import network
+from frown_jax.packing import AXIS
+from frown_jax.predictions import predictions_frame
+from frown_jax.progress import Progress
+from frown_jax.readout import Fold, Readout
+from frown_jax.readout import finish as finish_members
+from frown_jax.roster import Roster, pad
+from frown_jax.rundir import RunDir
+from frown_jax.state import State, Sums, no_sums
+from frown_jax.training_set import TrainingSet
+
+_CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
+
+
+Initial = Callable[[FrozenConfigDict], dict | None]  # the weights that a config's network begins with
+
+
+def weights_of_file(config: FrozenConfigDict) -> dict | None:
+    """Those of config.model.weights; None if there is no such file.
+
+    Raises:
+      WeightsError: it does not fit the network.
+    """
+    if not config.model.weights:
+        return None
+    return weights.load(config.model.weights, network(config.model, 1))
+
+
+class GroupTrainer:
+    """Trains one compile group, from its last checkpoint if there is one."""
+
+    def __init__(
+        self, index: int, group: members.Group, run: RunDir, data: Dataset, initial: Initial = weights_of_file
+    ):
+        self._index, self._specs, self._run = index, group.specs, run
+        self._config = group.config
+        train = data.split("train")
+        val = data.split(validation_name(self._config.data))
+        self._sets = sets = TrainingSet.of(train), TrainingSet.of(val)
+        shape = members.shape_of(group.specs, data.classes, data.attributes, data.multilabel)
+        self._group = members.stack([members.build(s, sets[0], shape, sets[1]) for s in group.specs])
+        steps = engine.steps_per_epoch(self._group, self._config.batch_size)
+        self._calls = _CALLS_PER_EPOCH_ON_CPU if jax.default_backend() == "cpu" else 1
+        self._terms = members.terms(self._group)
+        self._pretrained, trunk = initial(self._config), None
+        if features.cached(self._config):
+            trunk, self._pretrained = self._trunk(self._pretrained)
+        self._encoder = Encoder(trunk)
+        self._engine = make_engine(
+            self._config,
+            shape,
+            steps,
+            -(-steps // self._calls),
+            terms=self._terms,
+            features=self._encoder.features,
+        )
+        put = self._engine.packing.everywhere
+        self._inputs = {"train": put(resident.put(self._encoder(train.images)))}
+        self._train_set = self._inputs["train"], put(jnp.asarray(train.labels))
+        if validation_name(self._config.data) != "train":
+            self._inputs["val"] = put(resident.put(self._encoder(val.images)))
+        self._val_set = list(self._inputs.values())[-1], put(jnp.asarray(val.labels))
+        self._images = np.asarray(self._group.sampling_size)  # of each member's epoch
+        self._checkpoints = Checkpoints(run.checkpoints(index))
+
+    def _trunk(self, pretrained: dict | None) -> tuple[features.Trunk, dict]:
+        """The frozen network, and what there is for its head to begin with."""
+        assert pretrained is not None  # config.validate refuses to freeze random weights
+        of_trunk, of_head = features.split(pretrained, self._config.model)
+        trunk = features.Trunk(self._config.model, of_trunk, cache.folder(self._config.data.cache_dir))
+        self._run.write_trunk(self._index, trunk)
+        return trunk, of_head
+
+    def capacity(self) -> Capacity:
+        """How many members the devices hold, at most those of the group; compiles the training program.
+
+        Raises:
+          MemoryTooSmallError: not one.
+        """
+        e, packing = self._engine, self._engine.packing
+        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), self._group)
+
+        def compile_for(count: int) -> jax.stages.Compiled:
+            def stacked(tree):
+                place = packing.sharding(AXIS)
+                return jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype, sharding=place), tree)
+
+            group = stacked(one)
+            state = jax.eval_shape(e.init, group, self._pretrained)
+            state = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), state))
+            sums = jax.eval_shape(lambda: no_sums(count))
+            sums = stacked(jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), sums))
+            if self._calls == 1:
+                return e.epoch.lower(state, sums, group, self._train_set, self._val_set, 0).compile()
+            return e.train.lower(state, sums, group, *self._train_set, 0, 0, e.steps_per_call).compile()
+
+        shared = sum(a.nbytes for a in jax.tree.leaves((*self._inputs.values(), self._train_set[1], self._val_set[1])))
+        limit = usable_bytes(packing.devices[0])
+        return find_capacity(compile_for, len(self._specs), shared, packing.count, limit)
+
+    def _start(self) -> tuple[int, State, bool]:
+        """Epochs done, the state after them, and whether what follows the last epoch is done too."""
+        abstract = jax.eval_shape(self._engine.init, self._group, self._pretrained)
+        restored = self._checkpoints.restore(_parts(abstract))
+        if restored is None:
+            self._run.keep_metrics(self._index, 0)
+            return 0, self._engine.init(self._group, self._pretrained), False
+        parts, meta = restored
+        state = parts["state"].replace(best=parts["predictor"])
+        self._run.keep_metrics(self._index, meta["epochs_done"])
+        if bool(np.asarray(state.active).any()):
+            logging.info("continuing after epoch %d", meta["epochs_done"])
+        return meta["epochs_done"], state, meta["concluded"]
+
+    def _save(self, epochs_done: int, state: State, concluded: bool = False) -> None:
+        meta = {"epochs_done": epochs_done, "concluded": concluded}
+        self._checkpoints.save(epochs_done + concluded, _parts(state), meta)
+
+    def train(self) -> State:
+        """Runs to the end; returns the final state."""
+        epoch, state, concluded = self._start()
+        roster = Roster(self._engine.packing, self._group, state)
+        first_stage = np.asarray(self._group.restart.epochs)
+        total = int((np.asarray(self._group.epochs) + first_stage).max())
+        count = len(self._specs)
+        began = time.monotonic()
+        label = f"training {count} member{'s' * (count > 1)}"
+        with Progress(0, label, "member-images") as progress:
+            while epoch < total and roster.active.any():
+                progress.expect(int(self._images[self._running(roster)].sum()) * (total - epoch))
+                rows = self._epoch(roster, epoch, progress)
+                if epoch + 1 in first_stage:
+                    roster.state = self._engine.restart(
+                        roster.state, roster.group, *self._train_set, epoch, self._pretrained
+                    )
+                epoch += 1
+                roster.choose()
+                self._run.append_metrics(rows)
+                state = roster.whole()
+                self._save(epoch, state)
+                best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
+                progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
+        state = roster.whole()
+        if self._terms.averaging and not concluded:
+            state = self._conclude(state, epoch)
+            self._save(epoch, state, concluded=True)
+        self._checkpoints.close()
+        self._run.add_time(training_seconds=time.monotonic() - began)
+        self._report_failures(state)
+        return state
+
+    def _conclude(self, state: State, epochs: int) -> State:
+        packing, count = self._engine.packing, len(self._specs)
+        both = packing.cut(pad((state, self._group), packing.up(count)))
+        done = self._engine.conclude(*both, self._train_set[0], *self._val_set, epochs - 1)
+        return jax.tree.map(lambda a: a[:count], done)
+
+    @staticmethod
+    def _running(roster: Roster) -> np.ndarray:
+        return roster.rows[roster.active]
+
+    def _epoch(self, roster: Roster, epoch: int, progress: Progress) -> list[dict]:
+        e = self._engine
+        images = int(self._images[self._running(roster)].sum())
+        sums = e.packing.cut(no_sums(len(roster.rows)))
+        if self._calls == 1:
+            (roster.state, metrics), sums = e.epoch(
+                roster.state, sums, roster.group, self._train_set, self._val_set, epoch
+            )
+            jax.block_until_ready(sums)
+            progress.advance(images)
+        else:
+            for first in range(0, e.steps_per_epoch, e.steps_per_call):
+                roster.state, sums = e.train(
+                    roster.state, sums, roster.group, *self._train_set, epoch, first, e.steps_per_call
+                )
+                jax.block_until_ready(sums)
+                reached = [min(step, e.steps_per_epoch) for step in (first, first + e.steps_per_call)]
+                before, after = (images * step // e.steps_per_epoch for step in reached)
+                progress.advance(after - before)
+            roster.state, metrics = e.finish_epoch(roster.state, roster.group, *self._val_set, epoch)
+        return self._rows(epoch, roster.rows, sums, metrics)
+
+    def _rows(self, epoch: int, rows: np.ndarray, sums: Sums, metrics: dict[str, jax.Array]) -> list[dict]:
+        host = {k: np.asarray(v) for k, v in metrics.items()}
+        count = np.maximum(np.asarray(sums.count), 1)
+        host["train_loss"] = np.asarray(sums.loss) / count
+        host["train_accuracy"] = np.asarray(sums.correct) / count
+        ran = host.pop("ran")
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auroc", "best_val_auroc")
+        return [
+            {
+                "group": self._index,
+                "epoch": epoch,
+                "member": spec.member,
+                "method": spec.method,
+                "seed": spec.seed,
+                **{n: _json_number(host[n][i]) for n in names},
+            }
+            for i, spec in ((i, self._specs[row]) for i, row in enumerate(rows) if row < len(self._specs))
+            if ran[i]
+        ]
+
+    def _report_failures(self, state: State) -> None:
+        for spec, step in zip(self._specs, np.asarray(state.failed_step), strict=True):
+            if step >= 0:
+                logging.warning(
+                    "member %d (%s, seed %d) stopped at step %d: loss or gradient was not finite; its best weights "
+                    "before that are used. A lower learning rate may help.",
+                    spec.member,
+                    spec.method,
+                    spec.seed,
+                    step,
+                )
+
+    def predict(self, state: State, data: Dataset, splits: tuple[str, ...]) -> pd.DataFrame:
+        """Predictions of every member on the given splits; what follows training is done first, and kept."""
+        cohorts, parts = self._cohorts(), {}
+        for name in {self._resident(split) for split in ("train", "val", *splits)}:
+            part = data.split(name)
+            parts[name] = part, self._encoder.fold(part.images, TrainingSet.of(part))
+
+        def fold(split: str) -> Fold:
+            whole = parts[self._resident(split)][1]
+            field = {"val": "validation"}.get(split, split)
+            return whole if cohorts is None else whole.of_rows([getattr(c, field) for c in cohorts])
+
+        finishes = finish_members(self._engine, state.best, self._specs, fold("train"), fold("val"))
+        self._run.write_finishes(finishes)
+        readout = Readout(self._engine, state.best, self._specs, finishes)
+        frames = []
+        for split in splits:
+            part, own = parts[self._resident(split)][0], fold(split)
+            found = zip(readout.rows(own), readout.thresholds(), readout.probabilities(own), strict=True)
+            for spec, (rows, thresholds, p) in zip(readout.members, found, strict=True):
+                seen = part if cohorts is None else part.take(rows)
+                frames.append(predictions_frame(spec, seen, split, p, thresholds))
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def _cohorts(self) -> list[Cohort] | None:
+        """Of each training; None if all take the data's own split."""
+        found = [members.cohort_of(s, self._sets[0]) for s in self._specs]
+        return None if None in found else cast("list[Cohort]", found)
+
+    def _resident(self, split: str) -> str:
+        """The data's split that holds what members call so."""
+        if self._config.cohort.by:
+            return "train"
+        return validation_name(self._config.data) if split == "val" else split
+
+    def summary(self, state: State) -> pd.DataFrame:
+        """members.csv: one row per member; `trained_as` is the member whose training it shares, itself mostly."""
+        rows = [(i, trained, s) for i, trained in enumerate(self._specs) for s in trained.all]
+        place = [i for i, _, _ in rows]
+        return pd.DataFrame(
+            {
+                "member": [s.member for _, _, s in rows],
+                "method": [s.method for _, _, s in rows],
+                "seed": [s.seed for _, _, s in rows],
+                "group": self._index,
+                "trained_as": [trained.member for _, trained, _ in rows],
+                "best_epoch": np.asarray(state.best.epoch)[place],
+                "best_val_auroc": np.asarray(state.best_score)[place],
+                "failed_step": np.asarray(state.failed_step)[place],
+            }
+        )
+
+
+def _parts(state: State) -> dict:
+    """What a checkpoint holds: all that predicting needs, and the rest."""
+    return {"predictor": state.best, "state": state.replace(best=())}
+
+
+def _json_number(x: np.floating) -> float | None:
+    """JSON has no NaN."""
+    return float(f"{x:.7g}") if np.isfinite(x) else None
