@@ -35,7 +35,8 @@ def _group(data, points, seeds=(0,), **fields):
     c.seeds = seeds
     (group,) = members.expand(c, points)
     train = data.split("train")
-    built = [members.build(s, TrainingSet.without_attributes(train.labels, len(data.classes))) for s in group.specs]
+    sets = [TrainingSet.without_attributes(x.labels, len(data.classes)) for x in (train, data.split("val"))]
+    built = [members.build(s, sets[0], None, sets[1]) for s in group.specs]
     return group.config, members.stack(built)
 
 

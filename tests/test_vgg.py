@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from frown_jax.models import weights
-from frown_jax.models.vgg import VGG, adaptive_average_pool
+from frown_jax.models.vgg import VGG, VGGBatchNorm, adaptive_average_pool, fold_batch_norms
 from tests import torch_resnet, torch_vgg
 from tests.golden import VGGS
 
@@ -33,6 +33,56 @@ def test_golden_files_are_what_torch_gives(width, classes, size, seed):
     with np.load(GOLDEN / f"vgg16_w{width}_{size}.npz") as stored:
         fresh = torch_vgg.torch_outputs(width, classes, size, seed)["eval"]
         np.testing.assert_allclose(stored["eval"], fresh, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norms_fold_into_the_convolutions():
+    model, plain = VGGBatchNorm(classes=3, width=2), VGG(classes=3, width=2)
+    x = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
+    variables = model.init(jax.random.key(0), x, train=False)
+    rng = np.random.default_rng(0)
+    moved = jax.tree.map(lambda a: jnp.asarray(a + rng.uniform(0.1, 0.5, a.shape), jnp.float32), variables)
+    wanted = model.apply(moved, x, train=False)[0]
+    folded = fold_batch_norms(jax.tree.map(np.asarray, moved))
+    assert jax.tree.map(np.shape, folded["params"]) == jax.tree.map(
+        np.shape, dict(plain.init(jax.random.key(0), x, train=False)["params"])
+    )
+    np.testing.assert_allclose(plain.apply(folded, x, train=False)[0], wanted, rtol=1e-4)
+
+
+def test_vgg16_bn_equals_torchs():
+    torch = pytest.importorskip("torch")
+    net = torch_vgg.torch_model(2, 3, batch_norm=True)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for value in net.state_dict().values():
+            if value.dtype == torch.float32:
+                value += torch.from_numpy(rng.uniform(0.05, 0.3, tuple(value.shape)).astype(np.float32))
+    tensors = {k: v.numpy() for k, v in net.state_dict().items()}
+    variables = weights.convert(tensors, VGGBatchNorm(classes=3, width=2), "test")
+    x = torch_resnet.images(4, 64, 0)
+    with torch.no_grad():
+        wanted = net.eval()(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
+    found = VGGBatchNorm(classes=3, width=2).apply(variables, jnp.asarray(x), train=False)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("hidden", "kept"), [(0, ("classifier_0", "classifier_3")), (16, ())])
+def test_weights_of_a_vgg_without_what_must_be_new(tmp_path, hidden, kept):
+    """The last layer always; the dense ones where the file has none, or of another width."""
+    from safetensors.numpy import save_file
+
+    tensors = torch_vgg.state_dict(2, 1000, 1)
+    save_file(tensors, tmp_path / "whole.safetensors")
+    save_file({k: v for k, v in tensors.items() if k.startswith("features")}, tmp_path / "trunk.safetensors")
+    model = VGG(classes=5, width=2, hidden=hidden)
+    whole = weights.load(str(tmp_path / "whole.safetensors"), model)["params"]
+    trunk = weights.load(str(tmp_path / "trunk.safetensors"), model)["params"]
+    convolutions = {f"features_{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
+    assert set(whole) == convolutions | set(kept) and set(trunk) == convolutions
+    np.testing.assert_array_equal(trunk["features_2"]["kernel"], tensors["features.2.weight"].transpose(2, 3, 1, 0))
+    save_file({k: v for k, v in tensors.items() if k != "features.5.bias"}, tmp_path / "lacks.safetensors")
+    with pytest.raises(weights.WeightsError, match=r"features\.5\.bias"):
+        weights.load(str(tmp_path / "lacks.safetensors"), model)
 
 
 def test_adaptive_pooling_windows_by_hand():

@@ -5,13 +5,14 @@ import numpy as np
 LAYERS = (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0)
 
 
-def torch_model(width: int, classes: int):
+def torch_model(width: int, classes: int, batch_norm: bool = False):
     from torch import nn
 
     layers, before = [], 3
     for layer in LAYERS:
         if layer:
-            layers += [nn.Conv2d(before, width * layer, 3, padding=1), nn.ReLU()]
+            norm = [nn.BatchNorm2d(width * layer)] if batch_norm else []
+            layers += [nn.Conv2d(before, width * layer, 3, padding=1), *norm, nn.ReLU()]
             before = width * layer
         else:
             layers.append(nn.MaxPool2d(2, 2))
