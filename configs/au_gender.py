@@ -2,7 +2,7 @@
 
   python launch.py --config=configs/au_gender.py
       Embedded face sequences of the study's 144 subjects, a narrow VGG16 pretrained on other embedded faces.
-  python launch.py --config=configs/au_gender.py:combined --config.data.parts="('ckplus:DIR','actor_study:DIR')" \\
+  python launch.py --config=configs/au_gender.py:combined --config.data.parts="('ckplus:DIR','actor_study:DIR')" \
       --config.model.weights=vgg16-397923af.pth
       The study's data, at 224 px; DIR/subjects.csv tells gender and skin_tone (docs/data.md).
 
@@ -15,13 +15,11 @@ runlocal (a smoke test).
 
 from frown_jax import config as base
 
-DATA = ("face_sequences", "combined", "ckplus", "actor_study", "manifest")
-
 
 def get_config(arg=None):
-    words, options = base.parse_arg(arg, flags=(*DATA, "runlocal"), draws=8, seeds=0)
+    words, options = base.parse_arg(arg, flags=(*base.AU_DATA, "runlocal"), draws=8, seeds=0)
     c = base.default()
-    base.action_units(c, next((d for d in DATA if d in words), DATA[0]))
+    base.action_units(c, next((d for d in base.AU_DATA if d in words), base.AU_DATA[0]))
     c.cohort.by = "gender"
     c.cohort.train, c.cohort.test = ("Female:37",), ("Female:10", "Male:10")
     c.cohort.draws = tuple(range(options["draws"]))

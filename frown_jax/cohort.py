@@ -92,7 +92,9 @@ def draw(config: ConfigDict, val_fraction: float, data: TrainingSet) -> Cohort:
     if strange:
         raise CohortError(f"--config.cohort: {config.by} has no value {strange[0]!r}; it has {', '.join(people)}")
     chosen: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
-    held = dict(zip(train, shares(max(1, round(val_fraction * sum(train.values()))), list(train.values())), strict=True))
+    held = dict(
+        zip(train, shares(max(1, round(val_fraction * sum(train.values()))), list(train.values())), strict=True)
+    )
     for k, (value, names) in enumerate(people.items()):
         tested, trained = test.get(value, 0), train.get(value, 0)
         if tested + trained > len(names):

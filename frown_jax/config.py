@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 FIDELITIES = ("sound", "paper", "repo")
 NETWORKS = ("resnet18", "resnet10", "vgg16", "vgg16_bn")
 DATA = ("faces", "face_sequences", "rafdb", "ckplus", "actor_study", "manifest", "cifar10s", "combined")
+AU_DATA = ("face_sequences", "combined", "ckplus", "actor_study", "manifest")  # that the AU studies run on
 VALIDATIONS = ("stratified", "study", "test")
 TESTS = ("given", "stratified", "cohort")
 TARGETS = ("emotion", "aus")
@@ -98,6 +99,7 @@ def default() -> ConfigDict:
     c.data.sequences.strength = (0.5, 1.0)
     c.data.sequences.looks = "by_label"  # by_label | shared: looks have nothing to do with gender and skin tone
     c.data.sequences.group_style = ()
+    c.data.sequences.group_view = ()
 
     c.model = ml_collections.ConfigDict()
     c.model.name = "resnet18"  # resnet18 | resnet10 | vgg16 | vgg16_bn
@@ -207,16 +209,15 @@ def action_units(c: ConfigDict, data: str) -> None:
     """
     c.data.name, c.data.target, c.data.test = data, "aus", "cohort"
     c.model.name, c.model.trainable = "vgg16", "head"
-    c.epochs, c.batch_size = 20, 64
-    c.schedule.name, c.stopping.patience = "constant", 3
-    c.optimiser.dropout_rate = 0.5
+    c.epochs, c.batch_size, c.threshold = 40, 64, "validation"
+    c.schedule.name, c.stopping.patience = "cosine", 50
     c.loss.class_weights, c.loss.normaliser = "none", "known"
     c.augment.flip = c.augment.shift = 0.0
     c.seeds = (0, 1, 2, 3)
     if data != "face_sequences":
-        c.optimiser.learning_rate, c.optimiser.weight_decay = 1e-4, 1e-3
+        c.optimiser.learning_rate, c.optimiser.weight_decay, c.optimiser.dropout_rate = 1e-4, 1e-3, 0.5
         return
-    c.model.width, c.model.hidden, c.model.image_size, c.model.pretrained = 8, 64, 48, "faces"
+    c.model.width, c.model.hidden, c.model.image_size, c.model.pretrained = 8, 64, 64, "faces"
     c.optimiser.learning_rate, c.optimiser.weight_decay = 1e-3, 0.02
     c.seeds = (0, 1)
     c.data.min_occurrences = 250

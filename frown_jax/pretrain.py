@@ -51,8 +51,8 @@ def initial(config: FrozenConfigDict) -> dict | None:
     if config.model.weights or config.model.pretrained != FACES:
         return weights_of_file(config)
     own = recipe(config)
-    settings = own.to_dict()
-    settings["data"].pop("cache_dir")
+    settings = {k: own[k].to_dict() for k in ("model", "optimiser", "schedule", "stopping", "loss", "augment")}
+    settings |= {"faces": own.data.faces.to_dict(), "epochs": own.epochs, "batch_size": own.batch_size}
     name = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     path = cache.folder(config.data.cache_dir) / "pretrained" / name
     logging.info("no ImageNet weights: %s is pretrained on emotions of other embedded faces", config.model.name)

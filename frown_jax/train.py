@@ -139,8 +139,7 @@ def _over_draws(config: ConfigDict, trained: Trained, run: RunDir) -> str:
     specs = {s.method: s.config.cohort for g in members.expand(config, run.points()) for t in g.specs for s in t.all}
     sizes = {m: [sum(parse_counts(c[k], k).values()) for k in ("test", "train")] for m, c in specs.items()}
     ratios = {m: tested / fitted for m, (tested, fitted) in sizes.items()}
-    tested = {value for c in specs.values() for value in parse_counts(c.test, "test")}
-    groups = [value for value in trained.data.attributes[by] if value in tested]
+    groups = list(dict.fromkeys(value for c in specs.values() for value in parse_counts(c.test, "test")))
     test = trained.predictions[trained.predictions["split"] == "test"]
     summary = draws.summary(trained.results[trained.results["split"] == "test"], ratios)
     contrasts = draws.contrasts(test, by, groups, ratios)

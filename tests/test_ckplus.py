@@ -83,7 +83,7 @@ def test_it_is_a_data_set_like_others(tree, tmp_path):
     c.data.strata, c.data.test_fraction, c.data.val_fraction = ("emotion",), 0.3, 0.4
     data = load(c.data, 32)
     assert set(data.classes) == {"Neutral", "Disgust", "Happiness", "Surprise"}
-    assert data.attributes == {"gender": ("Male", "Female", "Unsure"), "skin_tone": ("dark", "light")}
+    assert data.attributes == {"gender": ("Male", "Female", "Unsure"), "skin_tone": ("Dark", "Light")}
     assert data.images.shape[1:] == (13, 13, 3)
     assert len(data) == 4 + 3 * 3  # three peaks of each sequence with an emotion, and every first frame
     assert any("3 images without an emotion" in n for n in data.notes)
@@ -158,3 +158,23 @@ def test_no_folder_and_bad_settings(tmp_path, tree):
         CkPlusSource(str(tmp_path))
     with pytest.raises(DataError, match="at least 1 peak frame"):
         CkPlusSource(str(tree), frames=0)
+
+
+def test_a_linear_onset_labels_the_later_part_of_a_sequence(tree):
+    table = CkPlusSource(str(tree), str(tree / "subjects.csv"), onset=0.5).table
+    one = table[table["sequence"] == "S005_001"].set_index("frame")
+    # Six frames: 0 of 5 shows nothing, from 3 of 5 on the codes are the peak's, and between it is not known.
+    assert list(one.index) == [0, 3, 4, 5]
+    assert one["AU9"].tolist() == [0, 1, 1, 1]
+    assert table.groupby("sequence").size().to_dict() == {"S005_001": 4, "S010_001": 4, "S010_002": 3, "S022_001": 4}
+
+
+def test_action_units_are_what_is_predicted(tree, tmp_path):
+    c = configs.default()
+    c.data.name, c.data.dir, c.data.cache_dir = "ckplus", str(tree), str(tmp_path / "cache")  # subjects.csv lies there
+    c.data.target, c.data.min_occurrences, c.data.test = "aus", 3, "cohort"
+    data = load(c.data, 32)
+    # Sequences without an emotion are there, and the empty FACS file says that nothing is shown.
+    assert data.classes == ("AU1", "AU6", "AU9", "AU12", "AU17") and len(data) == 16
+    assert data.labels[(data.table["sequence"] == "S010_002").to_numpy()].sum() == 0
+    assert data.attributes["gender"] == ("Male", "Female", "Unsure")

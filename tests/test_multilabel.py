@@ -31,7 +31,9 @@ def _entropy(z, y):
 def test_masked_entries_have_no_loss_and_no_gradient(batch):
     logits, labels, _ = batch
     found = losses.binary_cross_entropy(jnp.asarray(logits), jnp.asarray(labels))
-    wanted = [[_entropy(z, y) if y >= 0 else 0 for z, y in zip(*row, strict=True)] for row in zip(logits, labels, strict=True)]
+    wanted = [
+        [_entropy(z, y) if y >= 0 else 0 for z, y in zip(*row, strict=True)] for row in zip(logits, labels, strict=True)
+    ]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     grad = jax.grad(lambda z: losses.binary_cross_entropy(z, jnp.asarray(labels)).sum())(jnp.asarray(logits))
     assert (np.asarray(grad)[labels < 0] == 0).all() and (np.asarray(grad)[labels >= 0] != 0).all()
@@ -164,9 +166,16 @@ def test_class_weights_are_each_labels_own():
 
 
 def test_labels_are_columns_to_group_by():
-    data = TrainingSet(("AU1", "AU2"), np.array([[1, 0], [0, -1]]), {"gender": ("F", "M")}, {"gender": np.array([1, 0])})
+    data = TrainingSet(
+        ("AU1", "AU2"), np.array([[1, 0], [0, -1]]), {"gender": ("F", "M")}, {"gender": np.array([1, 0])}
+    )
     assert data.groups("AU2").codes.tolist() == [0, -1]
-    assert data.groups(("AU1", "gender")).names == (("absent", "F"), ("absent", "M"), ("present", "F"), ("present", "M"))
+    assert data.groups(("AU1", "gender")).names == (
+        ("absent", "F"),
+        ("absent", "M"),
+        ("present", "F"),
+        ("present", "M"),
+    )
     with pytest.raises(MitigationError, match="no column 'emotion' to group by: one of AU1, AU2, gender"):
         data.groups("emotion")
 

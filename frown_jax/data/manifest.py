@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from frown_jax import schema
+from frown_jax.data import names
 from frown_jax.data.dataset import AU_COLUMN, DataError
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
@@ -23,50 +24,9 @@ FORMAT = """labels.csv needs a header and a row per image:
   split     train, val or test (optional: a test split is drawn where it is missing)
 and optionally subject, race, gender, age, any other attribute, and AU1, AU2, ... (1, 0; -1, 9 or blank: unknown)."""
 
-_EMOTION_NAMES = {
-    "Surprise": "surprised, surprising, su",
-    "Fear": "fearful, afraid, scared, fe",
-    "Disgust": "disgusted, di",
-    "Happiness": "happy, joy, joyful, ha",
-    "Sadness": "sad, sa",
-    "Anger": "angry, an",
-    "Neutral": "ne",
-}
-_ATTRIBUTE_NAMES = {
-    "race": {
-        "Caucasian": "white, cau",
-        "African-American": "african american, african, black, aa",
-        "Asian": "east asian, southeast asian",
-    },
-    "gender": {"Male": "m, man", "Female": "f, woman", "Unsure": "unknown, other"},
-    "age": {"0-3": "00-03, 0-2", "4-19": "04-19", "20-39": "", "40-69": "", "70+": "more than 70"},
-}
-_SPLIT_NAMES = {
-    "train": "training",
-    "val": "valid, validation, dev, publictest",
-    "test": "testing, privatetest",
-}
 _HEADERS = {"image": "path", "file": "path", "filename": "path", "label": "emotion", "usage": "split"}
 _AU_HEADER = re.compile(r"au_?0*(\d+)$", re.IGNORECASE)
 _MAX_GROUPS = 100
-
-
-def _lookup(names: dict[str, str]) -> dict[str, str]:
-    """Lower-case variant -> canonical name."""
-    return {
-        variant.strip(): canonical
-        for canonical, variants in names.items()
-        for variant in (canonical.lower(), *variants.split(","))
-    }
-
-
-_EMOTIONS = _lookup(_EMOTION_NAMES)
-_SPLITS = _lookup(_SPLIT_NAMES)
-_ATTRIBUTES = {name: _lookup(values) for name, values in _ATTRIBUTE_NAMES.items()}
-
-
-def _age_bin(years: float) -> str:
-    return schema.AGES[int(np.searchsorted([4, 20, 40, 70], years, side="right"))]
 
 
 class ManifestSource:
@@ -98,7 +58,7 @@ class ManifestSource:
         self.path = self.folder / "labels.csv"
         if not self.path.is_file():
             raise DataError(f"--config.data.dir={folder}: there is no {self.path}.\n\n{FORMAT}")
-        self._emotions = {**_EMOTIONS, **{c.lower(): c for c in classes}}
+        self._emotions = {**names.EMOTIONS, **{c.lower(): c for c in classes}}
         self._codes, self._ignore = emotion_codes, {i.lower() for i in ignore}
         self._ignored, self._headers = 0, {**_HEADERS, **headers}
         self.problems = Problems(on_bad)
@@ -144,10 +104,10 @@ class ManifestSource:
     def _row(self, where: str, line: int, record: dict[str, str]) -> dict | None:
         out: dict[str, object] = {"id": f"row{line:06d}"}
         split = record.get("split", "").strip()
-        if split and split.lower() not in _SPLITS:
+        if split and split.lower() not in names.SPLITS:
             self.problems.add(where, f"split {split!r} is none of train, val, test")
             return None
-        out["split"] = _SPLITS[split.lower()] if split else "train"
+        out["split"] = names.SPLITS[split.lower()] if split else "train"
         if "emotion" in record:
             text = record["emotion"].strip()
             emotion = self._emotion(where, text) if text or not self._has_units else None
@@ -168,7 +128,7 @@ class ManifestSource:
                     return None
                 out[column] = {"1": 1.0, "0": 0.0}.get(text.strip()[:1] if text.strip() != "-1" else "", np.nan)
             else:
-                out[column] = self._attribute(column, text.strip())
+                out[column] = names.attribute(column, text.strip())
         self._files.append(source)
         return out
 
@@ -215,13 +175,6 @@ class ManifestSource:
         except DataError as e:
             self.problems.add(where, str(e).removeprefix(f"{where}: "))
             return None
-
-    def _attribute(self, column: str, text: str) -> str | None:
-        if not text:
-            return None
-        if column == "age" and re.fullmatch(r"\d+(\.\d+)?", text):
-            return _age_bin(float(text))
-        return _ATTRIBUTES.get(column, {}).get(text.lower(), text)
 
     def _check_attributes(self) -> None:
         for column in self.table.columns:

@@ -7,6 +7,7 @@ import pathlib
 import pandas as pd
 
 from frown_jax import schema
+from frown_jax.data import names
 from frown_jax.data.dataset import AU_COLUMN, DataError
 from frown_jax.data.problems import Problems
 
@@ -45,7 +46,8 @@ def read_subjects(path: str, problems: Problems, folder: pathlib.Path | None = N
     ]
     if taken:
         raise DataError(f"--config.data.subjects={path}: {taken[0]!r} is not an attribute of a person")
-    table = table.map(lambda v: v.strip() or None if isinstance(v, str) else None).drop_duplicates()
+    known = {c: [names.attribute(str(c), v.strip()) if isinstance(v, str) else None for v in table[c]] for c in table}
+    table = pd.DataFrame(known, dtype=object).drop_duplicates()
     for name in table.loc[table["subject"].duplicated(), "subject"].unique():
         problems.add(f"{path}: {name}", "this subject is there twice, with different attributes")
     return table.drop_duplicates("subject").dropna(subset="subject").set_index("subject")

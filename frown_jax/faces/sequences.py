@@ -16,7 +16,7 @@ import pandas as pd
 
 from frown_jax import schema
 from frown_jax.faces import action_units, people
-from frown_jax.faces.face import Expression, Face
+from frown_jax.faces.face import Expression, Face, Scene
 from frown_jax.faces.recipe import group_amounts, styled
 
 GENERATOR_VERSION = 1  # raise when the same recipe would give other images
@@ -40,7 +40,8 @@ class SequenceRecipe:
     seed: int = 0
     strength: tuple[float, float] = (0.5, 1.0)  # range of the intensity at the apex
     looks: str = "by_label"  # 'shared': gender and skin tone of a face are drawn without looking at the labels
-    group_style: tuple[str, ...] = ()  # another look of Action Units in a group: 'gender=Female:0.8'
+    group_style: tuple[str, ...] = ()  # quieter, one-sided Action Units in a group: 'gender=Female:0.8'
+    group_view: tuple[str, ...] = ()  # a group is seen from another side, in other light: 'gender=Female:1.0'
 
     def __post_init__(self) -> None:
         def check(ok: bool, field: str, message: str) -> None:
@@ -52,12 +53,14 @@ class SequenceRecipe:
         low, high = self.strength
         check(0 < low <= high <= 1.2, "strength", "0 < low <= high <= 1.2")
         check(self.looks in LOOKS, "looks", f"one of {', '.join(LOOKS)}")
-        for _, _, amount in self.styles():
-            check(0 <= amount <= 1, "group_style", "amounts between 0 and 1")
+        for field in ("group_style", "group_view"):
+            for _, _, amount in group_amounts(f"data.sequences.{field}", getattr(self, field), VALUES):
+                check(0 <= amount <= 1, field, "amounts between 0 and 1")
 
-    def styles(self) -> list[tuple[str, str, float]]:
-        """Attribute, value and amount of each entry of group_style."""
-        return group_amounts("data.sequences.group_style", self.group_style, VALUES)
+    def amount(self, field: str, row: pd.Series) -> float:
+        """Of group_style or group_view for a subject; 0 if it is in none of the groups."""
+        entries = group_amounts(f"data.sequences.{field}", getattr(self, field), VALUES)
+        return max((amount for axis, value, amount in entries if row[axis] == value), default=0.0)
 
     def fingerprint(self) -> str:
         """12 hex digits that change when the images would."""
@@ -106,20 +109,29 @@ def onset(frames: int) -> np.ndarray:
     return (1 - np.cos(np.pi * np.arange(frames) / (frames - 1))) / 2
 
 
+def _seen(scene: Scene, amount: float) -> Scene:
+    """The same photograph from the side and from below, with light from there."""
+    if not amount:
+        return scene
+    turned = np.array([0.55, -0.2, 0.25], np.float32) * np.float32(amount)
+    light = np.asarray(scene.key_direction) * (1 - amount) + amount * np.array([0.8, -0.3, 0.5])
+    return scene.replace(pose=scene.pose + turned, key_direction=(light / np.linalg.norm(light)).astype(np.float32))
+
+
 def _frames(recipe: SequenceRecipe, row: pd.Series, person: people.Subject, index: int, number: int) -> list[Face]:
     """The faces of one sequence: one scene, in which only the expression and the pose move."""
     rng = np.random.default_rng([recipe.seed, 2, index, number])
     _, apex = _apex(rng, row["source"], recipe.strength)
     apex = np.clip(apex * person.style, 0, 1.3)
-    scene = people.scene(rng, person)
+    scene = _seen(people.scene(rng, person), recipe.amount("group_view", row))
+    style = recipe.amount("group_style", row)
     asymmetry = np.float32(person.asymmetry + rng.normal() * 0.06)
     gaze = (rng.normal(size=2) * (0.08, 0.04)).astype(np.float32)
     out = []
     for share in onset(recipe.frames):
         expression = Expression(au=(share * apex).astype(np.float32), asymmetry=asymmetry, gaze=gaze)
-        for axis, value, amount in recipe.styles():
-            if row[axis] == value:
-                expression = styled(expression, amount)
+        if style:
+            expression = styled(expression, style)
         pose = scene.pose + (rng.normal(size=3) * 0.015).astype(np.float32)
         moved = scene.replace(pose=pose, noise_key=rng.integers(0, 2**32, 2, dtype=np.uint32))
         out.append(person.face.replace(expression=expression, scene=moved))
