@@ -89,7 +89,7 @@ def _check_threshold(config: ConfigDict) -> None:
         raise ConfigError(f"--config.threshold is {config.threshold!r}: between 0 and 1, or validation")
 
 
-def check_mitigation(text: str, network: str) -> None:
+def check_mitigation(text: str, network: str, trainable: str = "all") -> None:
     """Refuses a mitigation that is unknown or misspelt, or that the network has no place for.
 
     Raises:
@@ -99,6 +99,13 @@ def check_mitigation(text: str, network: str) -> None:
         head = registry.head_of(text)
     except registry.MitigationError as e:
         raise ConfigError(f"--config.mitigation: {e}") from None
+    if trainable == "head" and not network.startswith("vgg"):
+        for call in registry.parse(text):
+            if call.method.moves_features:
+                raise ConfigError(
+                    f"--config.mitigation: {call.method.name} works on features, and --config.model.trainable=head "
+                    "freezes them"
+                )
     if head == AWARE and network not in ("resnet18", "resnet10"):
         raise ConfigError(f"--config.mitigation: attribute_aware needs a ResNet, and model.name is {network}")
 
@@ -110,7 +117,7 @@ def validate(config: ConfigDict) -> None:
       ConfigError: with one line that says what is wrong and what would do.
     """
     inf = float("inf")
-    check_mitigation(config.mitigation, config.model.name)
+    check_mitigation(config.mitigation, config.model.name, config.model.trainable)
     _one_of(config, "fidelity", FIDELITIES)
     _one_of(config, "data.name", DATA)
     _one_of(config, "data.on_bad", ("error", "skip"))

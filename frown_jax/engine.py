@@ -96,7 +96,7 @@ class Engine:
         s = self.static
         if s.head in heads.KINDS:
             shape = jax.eval_shape(lambda: s.model.apply(variables, nothing, train=False))
-            wide = shape[1]["features"].shape[-1]
+            wide = shape[1][s.model.watched].shape[-1]
             key = jax.random.fold_in(key, 1)
             params |= heads.initial(key, s.head, wide, s.shape.classes, s.shape.groups, s.shape.inputs, s.adversaries)
         i32 = functools.partial(jnp.asarray, dtype=jnp.int32)
@@ -166,11 +166,13 @@ class Engine:
         logits = objective.class_logits(logits, groups, o.reader, classes)
         if self.static.terms.penalties:
             p, chosen = task.probabilities(logits, self.static.shape.multilabel), self.static.terms.penalties
-            loss = loss + objective.penalty(p, out["features"], y, membership, valid, o, chosen)
+            loss = loss + objective.penalty(p, out[self.static.model.watched], y, membership, valid, o, chosen)
         if self.static.head == heads.ADVERSARY:
             columns = jax.nn.one_hot(member.adversary_groups[:, rows], self.static.shape.groups)
             told = task.as_index(y)
-            loss = loss + heads.adversary_loss(params, out["features"], told, columns, valid, o.adversary)
+            loss = loss + heads.adversary_loss(
+                params, out[self.static.model.watched], told, columns, valid, o.adversary
+            )
         correct = (task.correct(logits, y) * valid).sum()
         stats = updated.get("batch_stats", {})
         return loss, (stats, group_weights, jnp.where(valid, per_example, 0).sum(), correct)

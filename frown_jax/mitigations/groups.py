@@ -74,7 +74,7 @@ def _adversary(
     return grouped(member, groups, adversary=adversary) | {"adversary_groups": groups.codes[None]}
 
 
-@register(head=heads.ADVERSARY)
+@register(head=heads.ADVERSARY, moves_features=True)
 def uniform_confusion(
     data: TrainingSet,
     member: Values,
@@ -90,7 +90,7 @@ def uniform_confusion(
     return _adversary(data, member, by, drop, heads.CONFUSION, strength)
 
 
-@register(head=heads.ADVERSARY, each_column=True)
+@register(head=heads.ADVERSARY, each_column=True, moves_features=True)
 def disentangled(
     data: TrainingSet,
     member: Values,
@@ -114,7 +114,7 @@ def disentangled(
     return member | {"objective": objective, "adversary_groups": np.stack(codes)}
 
 
-@register(head=heads.ADVERSARY)
+@register(head=heads.ADVERSARY, moves_features=True)
 def dann(
     data: TrainingSet,
     member: Values,
@@ -130,7 +130,7 @@ def dann(
     return _adversary(data, member, by, drop, heads.REVERSAL, strength, conditional=conditional)
 
 
-@register(head=heads.ADVERSARY)
+@register(head=heads.ADVERSARY, moves_features=True)
 def laftr(
     data: TrainingSet,
     member: Values,

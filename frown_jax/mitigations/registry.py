@@ -43,6 +43,7 @@ class Method:
       after: whether it follows training.
       refits: whether it puts another last layer in place of the network's own.
       classes_only: whether it needs one class an image, and means nothing for Action Units.
+      moves_features: whether it works on features, and does nothing where these are frozen.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Method:
     after: bool = False
     refits: bool = False
     classes_only: bool = False
+    moves_features: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:

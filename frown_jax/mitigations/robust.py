@@ -85,7 +85,7 @@ def equalized_odds_gap(
     return _penalised("equalized_odds", data, member, by, weight, drop)
 
 
-@register()
+@register(moves_features=True)
 def hsic(
     data: TrainingSet, member: Values, by: str | Sequence[str] = "race", weight: float = 100.0, drop: Sequence[str] = ()
 ) -> Values:
@@ -93,7 +93,7 @@ def hsic(
     return _penalised("hsic", data, member, by, weight, drop)
 
 
-@register()
+@register(moves_features=True)
 def mmd(
     data: TrainingSet, member: Values, by: str | Sequence[str] = "race", weight: float = 1.0, drop: Sequence[str] = ()
 ) -> Values:
@@ -109,7 +109,7 @@ def mindiff(
     return _penalised("mindiff", data, member, by, weight, drop)
 
 
-@register()
+@register(moves_features=True)
 def coral(
     data: TrainingSet, member: Values, by: str | Sequence[str] = "race", weight: float = 1.0, drop: Sequence[str] = ()
 ) -> Values:

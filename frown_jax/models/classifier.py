@@ -36,6 +36,11 @@ class Classifier(nn.Module):
         """Name of the module that gives the logits."""
         raise NotImplementedError
 
+    @property
+    def watched(self) -> str:
+        """The intermediate that penalties and adversaries look at: the features, or the deepest that trains."""
+        return "penultimate" if self.trainable == "head" else "features"
+
     @nn.compact
     def __call__(
         self,
