@@ -38,7 +38,8 @@ def _seconds(packing: str, stopping: int) -> float:
     count = c.batch_size * _STEPS.value
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (count, _SIDE.value, _SIDE.value, 3), np.uint8))
     labels = np.arange(count, dtype=np.int32) % 7
-    stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
+    sets = [TrainingSet.without_attributes(part, 7) for part in (labels, labels[:64])]
+    stacked = members.stack([members.build(s, sets[0], None, sets[1]) for s in group.specs])
     train, val = (images, jnp.asarray(labels)), (images[:64], jnp.asarray(labels[:64]))
     e = make_engine(group.config, members.Shape(7), _STEPS.value, _STEPS.value)
 

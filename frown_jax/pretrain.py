@@ -7,6 +7,7 @@ so that what follows on its frozen features means something; the log says so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 
@@ -50,6 +51,11 @@ def initial(config: FrozenConfigDict) -> dict | None:
     """
     if config.model.weights or config.model.pretrained != FACES:
         return weights_of_file(config)
+    return _of_faces(config)
+
+
+@functools.lru_cache(maxsize=2)
+def _of_faces(config: FrozenConfigDict) -> dict:
     own = recipe(config)
     settings = {k: own[k].to_dict() for k in ("model", "optimiser", "schedule", "stopping", "loss", "augment")}
     settings |= {"faces": own.data.faces.to_dict(), "epochs": own.epochs, "batch_size": own.batch_size}

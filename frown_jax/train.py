@@ -94,7 +94,7 @@ def train(
         "multilabel": data.multilabel,
     }
     if data.occurrences is not None:
-        occurrences.report(run, data.occurrences)
+        occurrences.report(run, data.occurrences, 0 if config.data.aus else config.data.min_occurrences)
     run.write_json("data.json", {"name": data.name, "fingerprint": data.fingerprint, **described})
     run.write_json("versions.json", versions())
     run.add_time(data_seconds=time.monotonic() - began)

@@ -3,14 +3,19 @@
 import importlib
 import pathlib
 
+import numpy as np
 import pytest
 
 from frown_jax import config as configs
 from frown_jax import config_check, members, search
+from frown_jax.faces import sequences
+from frown_jax.faces.sequences import SequenceRecipe
+from frown_jax.training_set import TrainingSet
 from tests.test_mitigations import DATA
 
 FILES = sorted(p.stem for p in (pathlib.Path(__file__).parent.parent / "configs").glob("*.py") if p.stem != "__init__")
-FACES = [f for f in FILES if f != "cifar10s"]
+UNITS = ["au_gender", "au_skin"]
+FACES = [f for f in FILES if f not in ("cifar10s", *UNITS)]
 
 
 def _load(name, arg):
@@ -62,3 +67,36 @@ def test_cifar10s():
         _, c, points = _load("cifar10s", arg)
         assert len(members.expand(c, points)) == 3
     assert c.data.per_class == 1200
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("arg", ["", "runlocal", "combined", "ckplus,draws=2,seeds=3", "actor_study", "manifest"])
+def test_the_action_unit_experiments(name, arg):
+    module = importlib.import_module(f"configs.{name}")
+    c = module.get_config(arg)
+    if not c.model.pretrained:
+        with pytest.raises(configs.ConfigError, match=r"freezes random weights: give --config\.model\.weights"):
+            config_check.validate(c)
+        c.model.weights = "vgg16-397923af.pth"
+        assert (c.model.width, c.model.hidden, c.model.image_size) == (64, 0, 224)
+    config_check.validate(c)
+    (group,) = members.expand(c, members.points_of(module.sweep))
+    # The study's numbers of subjects.
+    people = sequences.subjects(SequenceRecipe())
+    codes = {a: people[a].map(v.index).to_numpy(np.int32) for a, v in sequences.VALUES.items()}
+    labels = np.zeros((len(people), 1), np.int32)
+    data = TrainingSet(("AU1",), labels, dict(sequences.VALUES), codes, people["subject"].to_numpy(object))
+    sizes = {"au_gender": {37}, "au_skin": {104}}[name]
+    for spec in group.specs:
+        found = members.cohort_of(spec, data)
+        assert len(found.train) + len(found.validation) in sizes
+    assert len(group.specs) == (3 if name == "au_gender" else 2) * len(c.seeds) * len(c.cohort.draws)
+    # By one field it runs with a ResNet, and emotions run with a VGG.
+    c.model.update(name="resnet18", hidden=0, weights="", pretrained="faces")
+    config_check.validate(c)
+
+
+def test_emotion_configs_run_with_a_vgg():
+    _, c, _ = _load("baseline", "")
+    c.model.name = "vgg16_bn"
+    config_check.validate(c)

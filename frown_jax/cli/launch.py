@@ -4,6 +4,7 @@
   python launch.py --config=configs/baseline.py:rafdb --config.data.dir=DIR
   python launch.py --config=configs/baseline.py --config.epochs=30 --config.seeds='(0,1,2,3)'
   python launch.py --config=configs/baseline.py:rafdb,seeds=16 --dry_run      what that would cost on this device
+  python launch.py --config=configs/au_gender.py                Action Units, over draws of subjects
 
 Any field of the config can be set as --config.FIELD=VALUE; --print_config shows them all. Interrupted, the same
 command continues where the last epoch ended. Config files say what they take after the colon.

@@ -12,7 +12,7 @@ from absl import app, flags
 from PIL import Image, ImageDraw
 
 from frown_jax import schema
-from frown_jax.faces import action_units, people, regions
+from frown_jax.faces import action_units, people, regions, sequences
 from frown_jax.faces.face import Face
 from frown_jax.faces.render import SIZE, render_many
 
@@ -122,10 +122,31 @@ def twins() -> Image.Image:
     return grid(images, [f"{r}, {g}" for r, g, _ in _PEOPLE[:4]], columns, 160)
 
 
+def onsets(rows: int = 6) -> Image.Image:
+    """Sequences of the Action Unit study's embedded data, onset to apex."""
+    recipe = sequences.SequenceRecipe(per_subject=1, frames=6)
+    table, faces = sequences.generate(recipe)
+    chosen = table.drop_duplicates("subject").iloc[np.linspace(0, 143, rows).astype(int)]
+    shown = [faces[i + f] for i in chosen.index for f in range(recipe.frames)]
+    images = render_many(shown).reshape(rows, recipe.frames, SIZE, SIZE, 3)
+    apex = table.iloc[chosen.index + recipe.frames - 1]
+    units = [[f"AU{u}" for u in action_units.AUS if row[f"AU{u}"]] for _, row in apex.iterrows()]
+    labels = [f"{r.source}, {r.gender}, {r.skin_tone}" for r in chosen.itertuples()]
+    columns = [f"{100 * share:.0f} %" for share in sequences.onset(recipe.frames)]
+    return grid(images, [f"{a}: {' '.join(u)}" for a, u in zip(labels, units, strict=True)], columns, 330)
+
+
 def main(_: list[str]) -> None:
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    sheets = {"demographics": demographics, "emotions": emotions, "aus": aus, "random": random_faces, "twins": twins}
+    sheets = {
+        "demographics": demographics,
+        "emotions": emotions,
+        "aus": aus,
+        "random": random_faces,
+        "twins": twins,
+        "sequences": onsets,
+    }
     for name, make in sheets.items():
         path = out / f"{name}.jpg"
         make().save(path, quality=82, optimize=True)

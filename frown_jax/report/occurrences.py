@@ -20,24 +20,26 @@ def text(counts: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def figure(counts: pd.DataFrame) -> Figure:
-    """Bars of the occurrences; units that were left out are pale."""
+def figure(counts: pd.DataFrame, fewest: int = 0) -> Figure:
+    """Bars of the occurrences; units that were left out are pale, and `fewest` above 0 is the line between."""
     found = Figure(figsize=(7, 3), layout="constrained")
     axes = found.subplots()
     colours = ["#3b6ea5" if chosen else "#c9d3de" for chosen in counts["chosen"]]
     axes.bar(counts["unit"], counts["present"], color=colours)
     axes.set_ylabel("images that show it")
     axes.tick_params(axis="x", rotation=90)
-    fewest = counts.loc[counts["chosen"], "present"].min()
-    axes.axhline(fewest, color="#888888", linewidth=0.8, linestyle="--")
-    axes.set_title("Action Units: dark ones are predicted", loc="left", fontsize=10)
+    title = "Action Units: dark ones are predicted"
+    if fewest:
+        axes.axhline(fewest, color="#888888", linewidth=0.8, linestyle="--")
+        title += f" (at least {fewest:,} images)"
+    axes.set_title(title, loc="left", fontsize=10)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return found
 
 
-def report(run: RunDir, counts: pd.DataFrame) -> None:
+def report(run: RunDir, counts: pd.DataFrame, fewest: int = 0) -> None:
     """Logs the counts, and leaves occurrences.csv and occurrences.png."""
     logging.info("occurrences of Action Units in the whole data set:\n%s", text(counts))
     run.write_csv("occurrences.csv", counts)
-    run.replace("occurrences.png", lambda p: figure(counts).savefig(p, format="png", dpi=120))
+    run.replace("occurrences.png", lambda p: figure(counts, fewest).savefig(p, format="png", dpi=120))
