@@ -129,6 +129,7 @@ def test_every_mitigation_for_labels_changes_what_is_learnt(data, tmp_path):
     assert usable - used <= elsewhere, usable - used
 
 
+@pytest.mark.slow
 def test_attribute_aware_networks_answer_without_attributes(data, tmp_path):
     text = "attribute_aware(by='gender')"
     config = _config(**{"model.name": "resnet10", "model.hidden": 0})

@@ -46,7 +46,10 @@ BAD = [
     (("--config=configs/baseline.py", "--workdri=x"), r"workdri"),
     (("--config=configs/baseline.py:runlocal", "--workdir=/proc/run"), r"cannot be written"),
     (("--config=configs/baseline.py:rafdb",), r"Request it from its authors"),
-    (("--config=configs/baseline.py", "--config.model.weights=/none.pth"), r"needs model.name=resnet18, width=64"),
+    (
+        ("--config=configs/baseline.py", "--config.model.weights=/none.pth"),
+        r"torchvision's resnet18, vgg16",
+    ),
 ]
 
 

@@ -119,7 +119,7 @@ def test_rows_outside_the_device_are_the_same_rows():
     np.testing.assert_array_equal(take(far, rows), array[np.asarray(rows)])
 
 
-@pytest.mark.parametrize("how", ["cached", "computed"])
+@pytest.mark.parametrize("how", ["cached", pytest.param("computed", marks=pytest.mark.slow)])
 def test_training_from_outside_the_device_is_the_same_training(tmp_path, monkeypatch, how):
     data = toy()
     near, p = _trained(tmp_path, data, "vgg16", how)

@@ -135,4 +135,4 @@ def test_bad_hparams_are_told(tmp_path, content, message):
 def test_every_searched_name_sets_a_field():
     c = configs.default()
     for field in SEARCHED.values():
-        c.update_from_flattened_dict({field: configs._get(c, field)})
+        c.update_from_flattened_dict({field: configs.field_of(c, field)})

@@ -78,6 +78,7 @@ def _epochs(e, stacked, arrays, count):
     return state, out
 
 
+@pytest.mark.slow
 def test_swa_ends_with_the_mean_and_its_own_statistics(toy_data):
     e, stacked, arrays = _made(toy_data, "swa(start=0.5, rate=0.3)", epochs=4, **{"stopping.patience": 50})
     state, each = _epochs(e, stacked, arrays, 4)
@@ -123,6 +124,7 @@ def test_a_held_rate_reaches_the_weights(toy_data):
         np.testing.assert_allclose(b - a, (c - a) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_just_train_twice_begins_anew_with_its_errors(toy_data):
     e, stacked, arrays = _made(toy_data, "jtt(first=0.5, factor=6)", epochs=4)
     assert list(np.asarray(stacked.restart.epochs)) == [2]

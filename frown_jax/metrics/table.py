@@ -13,7 +13,7 @@ from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import ROW_COLUMNS, Grouping, Plan, groupings
 from frown_jax.metrics.statistics import Statistics
 
-COLUMNS = ("member", "method", "seed", "draw", "split", *ROW_COLUMNS, "n", "value", "note")
+COLUMNS = ("member", "method", "seed", "split", *ROW_COLUMNS, "n", "value", "note")
 _NOT_BY_DEFAULT = ("generalized_entropy_index", "theil_index")  # of each target; `metrics=` asks for them
 
 
@@ -52,7 +52,8 @@ def results(predictions: pd.DataFrame, attributes: Mapping[str, tuple[str, ...]]
       attributes: group vocabularies of the attributes to report.
 
     Returns:
-      Long format with COLUMNS. `attribute` and `group` are empty for everybody, `target` for what is not of one
+      Long format with COLUMNS, and draw of runs that draw their subjects. `attribute` and `group` are empty for
+      everybody, `target` for what is not of one
       class; groups of intersections are joined by ' x '. Undefined values are NaN, with their n and a note.
 
     Raises:
@@ -68,7 +69,7 @@ def results(predictions: pd.DataFrame, attributes: Mapping[str, tuple[str, ...]]
     for column in ("member", "method", "seed"):
         if column not in out:
             out[column] = 0
-    columns = [c for c in COLUMNS if c != "draw" or "draw" in predictions]
+    columns = [*COLUMNS[:3], *(["draw"] if "draw" in predictions else []), *COLUMNS[3:]]
     return out.sort_values(["member", "split"], kind="stable", ignore_index=True)[columns]
 
 
