@@ -220,6 +220,7 @@ class GroupTrainer:
                 "member": spec.member,
                 "method": spec.method,
                 "seed": spec.seed,
+                **_draw(spec),
                 **{n: _json_number(host[n][i]) for n in names},
             }
             for i, spec in ((i, self._specs[row]) for i, row in enumerate(rows) if row < len(self._specs))
@@ -282,6 +283,7 @@ class GroupTrainer:
                 "member": [s.member for _, _, s in rows],
                 "method": [s.method for _, _, s in rows],
                 "seed": [s.seed for _, _, s in rows],
+                **({"draw": [s.config.cohort.draw for _, _, s in rows]} if self._config.cohort.by else {}),
                 "group": self._index,
                 "trained_as": [trained.member for _, trained, _ in rows],
                 "best_epoch": np.asarray(state.best.epoch)[place],
@@ -294,6 +296,11 @@ class GroupTrainer:
 def _parts(state: State) -> dict:
     """What a checkpoint holds: all that predicting needs, and the rest."""
     return {"predictor": state.best, "state": state.replace(best=())}
+
+
+def _draw(spec: members.Spec) -> dict[str, int]:
+    """Which subjects a run drew, if it did."""
+    return {"draw": int(spec.config.cohort.draw)} if spec.config.cohort.by else {}
 
 
 def _json_number(x: np.floating) -> float | None:

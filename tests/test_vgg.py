@@ -108,3 +108,18 @@ def test_only_the_chosen_part_is_trained(trainable, first):
     for name, grad in grads.items():
         moves = bool(jnp.abs(grad["kernel"]).max() > 0)
         assert moves == (place(name) >= place(first)) == model.is_trained((name,)), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 224])
+def test_torchvisions_own_width_equals_torchs(size):
+    """138 million parameters, as in vgg16-397923af.pth."""
+    pytest.importorskip("torch")
+    tensors = torch_vgg.state_dict(64, 1000, 0)
+    assert sum(v.size for v in tensors.values()) == 138_357_544
+    model = VGG(classes=1000)
+    variables = weights.convert(tensors, model, "test")
+    x = torch_resnet.images(2, size, 0)
+    found = np.asarray(jax.jit(lambda v, x: model.apply(v, x, train=False)[0])(variables, jnp.asarray(x)))
+    wanted = torch_vgg.torch_outputs(64, 1000, size, 0)["eval"][:2]
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
