@@ -18,17 +18,7 @@ from frown_jax import config as base
 
 
 def get_config(arg=None):
-    words, options = base.parse_arg(arg, flags=(*base.AU_DATA, "runlocal"), draws=8, seeds=0)
-    c = base.default()
-    base.action_units(c, next((d for d in base.AU_DATA if d in words), base.AU_DATA[0]))
-    c.cohort.by = "skin_tone"
-    c.cohort.train, c.cohort.test = ("Light:104",), ("Light:21", "Dark:19")
-    c.cohort.draws = tuple(range(options["draws"]))
-    if options["seeds"]:
-        c.seeds = tuple(range(options["seeds"]))
-    if "runlocal" in words:
-        base.smoke(c)
-    return c
+    return base.subject_experiment(arg, "skin_tone", ("Light:104",), ("Light:21", "Dark:19"))
 
 
 def sweep(add):

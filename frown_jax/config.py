@@ -223,6 +223,28 @@ def action_units(c: ConfigDict, data: str) -> None:
     c.data.min_occurrences = 250
 
 
+def subject_experiment(arg: str | None, by: str, train: tuple[str, ...], test: tuple[str, ...]) -> ConfigDict:
+    """The config of an Action Unit experiment over draws of subjects.
+
+    Args:
+      arg: what follows `config.py:`, one of AU_DATA, draws=N, seeds=N, runlocal.
+      by, train, test: of the section `cohort`.
+
+    Raises:
+      ConfigError: an argument that there is not.
+    """
+    words, options = parse_arg(arg, flags=(*AU_DATA, "runlocal"), draws=8, seeds=0)
+    c = default()
+    action_units(c, next((d for d in AU_DATA if d in words), AU_DATA[0]))
+    c.cohort.by, c.cohort.train, c.cohort.test = by, train, test
+    c.cohort.draws = tuple(range(options["draws"]))
+    if options["seeds"]:
+        c.seeds = tuple(range(options["seeds"]))
+    if "runlocal" in words:
+        smoke(c)
+    return c
+
+
 def smoke(c: ConfigDict) -> None:
     """Shrinks a config to a test of seconds that still runs every part."""
     c.data.faces.train, c.data.faces.test = 96, 64
