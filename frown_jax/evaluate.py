@@ -42,10 +42,10 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
       DataError: the data cannot be read, or has emotions that the ensemble does not know.
     """
     config = ensemble.config.data.copy_and_resolve_references()
-    if not source and config.test == "cohort":
+    if config.test == "cohort" and source in ("", config.name, f"{config.name}:{config.dir}"):
         raise ConfigError(
-            "every member of this run has test subjects of its own: results.csv has their values; --data=... evaluates "
-            "all members on another data set"
+            "every member of this run has test subjects of its own, and trained on others of this data: results.csv "
+            "has their values; --data=... evaluates all members on another data set"
         )
     if source:
         config.name, _, config.dir = source.partition(":")
@@ -64,7 +64,7 @@ def data_for(ensemble: Ensemble, source: str, cache: str = "") -> Dataset:
 
 
 def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> pd.DataFrame:
-    """Predictions of every member on one split.
+    """Predictions of every member on one split; members that drew other subjects count as other seeds.
 
     Raises:
       DataError: the data has no such split.
@@ -73,7 +73,12 @@ def evaluate(ensemble: Ensemble, data: Dataset, split: str) -> pd.DataFrame:
     probabilities = ensemble.probabilities(part.images, TrainingSet.of(part))
     found = zip(ensemble.specs, probabilities, ensemble.thresholds(), strict=True)
     frames = [predictions_frame(s, part, split, p, t) for s, p, t in found]
-    return pd.concat(frames, ignore_index=True)
+    table = pd.concat(frames, ignore_index=True)
+    if "draw" in table:  # on one test set, training sets that were drawn are repetitions as seeds are
+        order = table.drop_duplicates("member").groupby("method").cumcount()
+        number = dict(zip(table.drop_duplicates("member")["member"], order, strict=True))
+        table = table.assign(seed=table["member"].map(number)).drop(columns="draw")
+    return table
 
 
 def _main(_: list[str]) -> None:

@@ -10,13 +10,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from frown_jax import config as configs
-from frown_jax import config_check, members
+from frown_jax import config_check, evaluate, members
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
+from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import GroupTrainer
+from frown_jax.metrics import read
 from frown_jax.mitigations import registry
 from frown_jax.models.build import network
 from frown_jax.rundir import RunDir
+from frown_jax.train import train
 from frown_jax.training_set import MitigationError, TrainingSet
 
 # Each changes what is learnt from Action Units, in one program with the others of its kind.
@@ -225,3 +228,21 @@ def test_thresholds_are_chosen_on_validation_and_share_the_training(data, tmp_pa
         return 2 * (y & q).sum() / (y.sum() + q.sum())
 
     assert f1(found["chosen", "val"]) >= max(f1(found["half", "val"]), f1(found["high", "val"]))
+
+
+def test_members_of_several_draws_are_repetitions_on_another_data_set(data, tmp_path, monkeypatch):
+    pool = dataclasses.replace(data, table=data.table.assign(split="train"))
+    config = _config(
+        **{"data.test": "cohort", "cohort.by": "gender", "cohort.test": ("Female:3",), "cohort.train": ("Female:6",)}
+    )
+    config.cohort.draws, config.seeds, config.epochs = (0, 1), (0, 1), 2
+    config.data.cache_dir = str(tmp_path / "cache")
+    monkeypatch.setattr("frown_jax.train.load", lambda *_: pool)
+    trained = train(config, [{}], tmp_path / "run", initial=_initial)
+    assert trained.results.groupby("draw")["member"].agg(set).tolist() == [{0, 1}, {2, 3}]
+    ensemble = Ensemble(tmp_path / "run")
+    with pytest.raises(ConfigError, match="test subjects of its own"):
+        evaluate.data_for(ensemble, "face_sequences")
+    found = evaluate.evaluate(ensemble, data, "test")
+    assert found.drop_duplicates("member")["seed"].tolist() == [0, 1, 2, 3] and "draw" not in found
+    assert len(read.outcomes(found, data.attributes).runs) == 4
