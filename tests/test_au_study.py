@@ -18,12 +18,11 @@ def cache(tmp_path_factory):
 
 
 def _run(cache, path, monkeypatch, **fields):
-    """configs/au_gender.py at half its size; differences between training sets, and the text."""
-    monkeypatch.setattr(pretrain, "_IMAGES", 2400)
+    """configs/au_gender.py with fewer draws and faces to pretrain on; differences between training sets, and the text."""
+    monkeypatch.setattr(pretrain, "_IMAGES", 4000)
     module = importlib.import_module("configs.au_gender")
     c = module.get_config(f"draws={DRAWS},seeds=1")
-    c.data.cache_dir, c.model.image_size, c.data.min_occurrences = cache, 48, 150
-    c.data.sequences.per_subject, c.data.sequences.frames = 4, 4
+    c.data.cache_dir = cache
     c.update_from_flattened_dict(fields)
     config_check.validate(c)
     trained = train(c, members.points_of(module.sweep), path, initial=pretrain.initial)
