@@ -148,6 +148,10 @@ def _trained(path, methods, seeds, data):
         yield predictions, Readout(trainer._engine, state.best, group.specs, finishes)
 
 
+def _fold(images, data=None):
+    return Fold(images, data, inverted=lambda: 255 - images)
+
+
 def _measures(readout, data):
     """What no table of results has; a row for each method and seed.
 
@@ -155,10 +159,10 @@ def _measures(readout, data):
     highest fifth of the losses on training images. sharpness: what training loss a step of 0.3 uphill adds.
     """
     test, train_ = data.split("test"), data.split("train")
-    p = readout.probabilities(Fold(test.images, TrainingSet.of(test)))
-    seen = readout.probabilities(Fold(train_.images, TrainingSet.of(train_)))
+    p = readout.probabilities(_fold(test.images, TrainingSet.of(test)))
+    seen = readout.probabilities(_fold(train_.images, TrainingSet.of(train_)))
     held_out = data.take(np.flatnonzero(data.table["split"] != "train"))
-    features = readout.outputs(Fold(held_out.images, None), range(len(readout._specs)), penultimate=True)
+    features = readout.outputs(_fold(held_out.images), range(len(readout._specs)), penultimate=True)
     trainings = [i for i, spec in enumerate(readout._specs) for _ in spec.all]
     rows = {}
     for j, (spec, i) in enumerate(zip(readout.members, trainings, strict=True)):
@@ -349,7 +353,7 @@ def test_changed_pixels_make_networks_robust_to_that_change(tmp_path):
     accuracy, p = {m: {} for m in methods}, {}
     for _, readout in _trained(tmp_path / "run", methods, SEEDS, data):
         for name, images in changed.items():
-            found = readout.probabilities(Fold(images, None, inverted=lambda x=images: 255 - x))
+            found = readout.probabilities(_fold(images))
             for method in methods:
                 own = [q for s, q in zip(readout.members, found, strict=True) if s.method == method]
                 accuracy[method][name] = np.mean([(q.argmax(1) == test.labels).mean() for q in own])
