@@ -18,7 +18,7 @@ def cache(tmp_path_factory):
 
 
 def _run(cache, path, monkeypatch, **fields):
-    """configs/au_gender.py with fewer draws and faces to pretrain on; differences between training sets, and the text."""
+    """configs/au_gender.py, less of everything; what was trained, the text, and differences between training sets."""
     monkeypatch.setattr(pretrain, "_IMAGES", 4000)
     module = importlib.import_module("configs.au_gender")
     c = module.get_config(f"draws={DRAWS},seeds=1")
