@@ -165,6 +165,7 @@ def test_what_moves_features_is_refused_where_all_of_them_are_frozen():
         _config(**{"model.name": "resnet18", "model.hidden": 0, "mitigation": "mmd(by='gender')"})
 
 
+@pytest.mark.slow
 def test_labels_that_are_not_known_teach_nothing(data, tmp_path):
     """Whatever stands where nothing is known, the result is the same to the bit."""
     train = (data.table["split"] == "train").to_numpy()

@@ -108,6 +108,7 @@ def test_batch_statistics_are_each_members_own(toy_data):
     assert np.abs(means[0] - means[1]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_chunks_of_an_epoch_equal_the_whole(toy_data):
     config, stacked = _group(toy_data, POINTS[:1])
     whole, _ = _run(toy_data, config, stacked, epochs=2)

@@ -51,7 +51,7 @@ def _trained(tmp_path, data, name, how, **fields):
     return state, trainer.predict(state, data, ("test",))
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet10"])
+@pytest.mark.parametrize("name", ["vgg16", pytest.param("resnet10", marks=pytest.mark.slow)])
 def test_training_on_cached_features_is_training_through_the_frozen_network(tmp_path, name):
     data = toy()
     runs = {how: _trained(tmp_path, data, name, how) for how in ("cached", "computed")}

@@ -105,6 +105,7 @@ def test_compacted_members_and_either_packing_end_alike(toy_data):
     np.testing.assert_allclose(packed.best_score, mapped.best_score, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_order_of_members_changes_nothing_under_map(toy_data):
     config, stacked = _group(toy_data, POINTS, packing="map")
     forward, _ = _train(toy_data, config, stacked, epochs=1)
