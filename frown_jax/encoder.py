@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from frown_jax import resident
 from frown_jax.features import Trunk
 from frown_jax.readout import Fold
 from frown_jax.training_set import TrainingSet
@@ -25,6 +26,6 @@ class Encoder:
         """Of uint8 [N, H, W, 3]: the same, or float32 [N, F]."""
         return images if self._trunk is None else self._trunk(images, self._keep)
 
-    def fold(self, images: np.ndarray, data: TrainingSet | None) -> Fold:
-        """Images for a Readout."""
-        return Fold(self(images), data, inverted=lambda: self(255 - images))
+    def fold(self, images: np.ndarray, data: TrainingSet | None, inputs: resident.Rows | None = None) -> Fold:
+        """Images for a Readout; `inputs` are what they are encoded to, if that is at hand."""
+        return Fold(self(images) if inputs is None else inputs, data, inverted=lambda: self(255 - images))

@@ -82,9 +82,10 @@ class GroupTrainer:
         put = self._engine.packing.everywhere
         self._inputs = {"train": put(resident.put(self._encoder(train.images)))}
         self._train_set = self._inputs["train"], put(jnp.asarray(train.labels))
-        if validation_name(self._config.data) != "train":
-            self._inputs["val"] = put(resident.put(self._encoder(val.images)))
-        self._val_set = list(self._inputs.values())[-1], put(jnp.asarray(val.labels))
+        held_out = validation_name(self._config.data)
+        if held_out != "train":
+            self._inputs[held_out] = put(resident.put(self._encoder(val.images)))
+        self._val_set = self._inputs[held_out], put(jnp.asarray(val.labels))
         self._images = np.asarray(self._group.sampling_size)  # of each member's epoch
         self._checkpoints = Checkpoints(run.checkpoints(index))
 
@@ -220,7 +221,7 @@ class GroupTrainer:
                 "member": spec.member,
                 "method": spec.method,
                 "seed": spec.seed,
-                **_draw(spec),
+                **spec.drawn,
                 **{n: _json_number(host[n][i]) for n in names},
             }
             for i, spec in ((i, self._specs[row]) for i, row in enumerate(rows) if row < len(self._specs))
@@ -244,7 +245,7 @@ class GroupTrainer:
         cohorts, parts = self._cohorts(), {}
         for name in {self._resident(split) for split in ("train", "val", *splits)}:
             part = data.split(name)
-            parts[name] = part, self._encoder.fold(part.images, TrainingSet.of(part))
+            parts[name] = part, self._encoder.fold(part.images, TrainingSet.of(part), self._inputs.get(name))
 
         def fold(split: str) -> Fold:
             whole = parts[self._resident(split)][1]
@@ -283,7 +284,7 @@ class GroupTrainer:
                 "member": [s.member for _, _, s in rows],
                 "method": [s.method for _, _, s in rows],
                 "seed": [s.seed for _, _, s in rows],
-                **({"draw": [s.config.cohort.draw for _, _, s in rows]} if self._config.cohort.by else {}),
+                **({"draw": [s.drawn["draw"] for _, _, s in rows]} if self._config.cohort.by else {}),
                 "group": self._index,
                 "trained_as": [trained.member for _, trained, _ in rows],
                 "best_epoch": np.asarray(state.best.epoch)[place],
@@ -296,11 +297,6 @@ class GroupTrainer:
 def _parts(state: State) -> dict:
     """What a checkpoint holds: all that predicting needs, and the rest."""
     return {"predictor": state.best, "state": state.replace(best=())}
-
-
-def _draw(spec: members.Spec) -> dict[str, int]:
-    """Which subjects a run drew, if it did."""
-    return {"draw": int(spec.config.cohort.draw)} if spec.config.cohort.by else {}
 
 
 def _json_number(x: np.floating) -> float | None:

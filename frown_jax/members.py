@@ -117,6 +117,12 @@ class Spec:
     sharing: tuple[Spec, ...] = ()  # others that train exactly so, and differ in what is done afterwards
 
     @property
+    def drawn(self) -> dict[str, int]:
+        """The draw of its subjects, for tables; nothing if it takes the data's own split."""
+        c = self.config.cohort
+        return {"draw": int(c.draw)} if c.by else {}
+
+    @property
     def all(self) -> tuple[Spec, ...]:
         """The runs that this training serves."""
         return (self, *self.sharing)
@@ -186,7 +192,8 @@ def check(programs: Sequence[Group], data: TrainingSet, validation: TrainingSet)
         shape = shape_of(group.specs, data.classes, data.vocabularies, data.multilabel)
         for spec in {(s.config.mitigation, str(s.config.cohort)): s for s in group.specs}.values():
             build(spec, data, shape, validation)
-            train, held_out = sets_of(spec, data, validation)
+            rows, held_rows = rows_of(spec, data, validation)
+            train, held_out = data.take(rows), validation.take(held_rows)
             for run in spec.all:
                 registry.finishers(run.config.mitigation, train, held_out)
 
@@ -206,14 +213,12 @@ def build(spec: Spec, data: TrainingSet, shape: Shape | None = None, validation:
     """
     c, shape = spec.config, shape or Shape(len(data.classes), multilabel=data.multilabel)
     f, i = np.float32, np.int32
-    chosen = None if validation is None else cohort_of(spec, data)
-    rows = np.arange(len(data), dtype=i) if chosen is None else chosen.train
-    data = data.take(rows)
     if validation is None:
-        validation_rows = np.zeros(0, i)
+        rows, validation_rows = np.arange(len(data), dtype=i), np.zeros(0, i)
     else:
-        validation_rows = np.arange(len(validation), dtype=i) if chosen is None else chosen.validation
+        rows, validation_rows = rows_of(spec, data, validation)
         validation = validation.take(validation_rows)
+    data = data.take(rows)
     classes, count = len(data.classes), len(data)
     values: registry.Values = {
         "seed": np.uint32(spec.seed),
@@ -261,12 +266,12 @@ def _check_features(config: FrozenConfigDict, values: registry.Values) -> None:
         )
 
 
-def sets_of(spec: Spec, data: TrainingSet, validation: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
-    """What a run trains and validates on, of the resident images."""
+def rows_of(spec: Spec, data: TrainingSet, validation: TrainingSet) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the resident images a run trains and validates on, int32."""
     chosen = cohort_of(spec, data)
     if chosen is None:
-        return data, validation
-    return data.take(chosen.train), validation.take(chosen.validation)
+        return np.arange(len(data), dtype=np.int32), np.arange(len(validation), dtype=np.int32)
+    return chosen.train, chosen.validation
 
 
 def stack(members: Sequence[Member]) -> Member:

@@ -43,7 +43,7 @@ def predictions_frame(
             "method": spec.method,
             "seed": spec.seed,
             "split": split,
-            **({"draw": int(spec.config.cohort.draw)} if spec.config.cohort.by else {}),
+            **spec.drawn,
             "id": data.table["id"].to_numpy(object),
             **({"subject": data.table["subject"].to_numpy(object)} if "subject" in data.table else {}),
             **truth,

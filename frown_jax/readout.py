@@ -19,7 +19,7 @@ from frown_jax.roster import pad
 from frown_jax.state import Predictor
 from frown_jax.training_set import TrainingSet
 
-Inputs = np.ndarray  # what the network sees of images: uint8 [M, H, W, 3], or features [M, F]
+Inputs = np.ndarray | resident.Rows  # what the network sees of images: uint8 [M, H, W, 3], or features [M, F]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,8 +31,10 @@ class HostRows(struct.PyTreeNode):
 Rows = jax.Array | HostRows
 
 
-def put(array: np.ndarray, limit: float | None = None) -> Rows:
+def put(array: np.ndarray | Rows, limit: float | None = None) -> Rows:
     """On the device if it takes at most `limit` bytes there (half of its memory), else where it is."""
+    if not isinstance(array, np.ndarray):
+        return array
     if limit is None:
         limit = _SHARE * usable_bytes(jax.local_devices()[0])
     if array.nbytes <= limit:

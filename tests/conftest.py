@@ -7,6 +7,7 @@ import pytest
 
 from frown_jax import schema
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
+from frown_jax.models.build import network
 
 # Compiled programs are reused between test runs.
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "frown_jax" / "xla"))
@@ -39,6 +40,13 @@ def toy() -> Dataset:
         }
     )
     return Dataset("toy", table, images, schema.EMOTIONS, attribute_vocabularies(table), "0")
+
+
+def any_weights(config, seed):
+    """Weights that a network of 32 pixels may begin with: random ones, the last layer left out."""
+    net = network(config.model, 1)
+    variables = net.init(jax.random.key(seed), jax.numpy.zeros((1, 32, 32, 3)), train=False)
+    return {k: {n: p for n, p in tree.items() if n != net.last_layer} for k, tree in variables.items()}
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Action Units through training: mitigations, labels that are not known, members' own subjects, thresholds."""
 
 import dataclasses
+import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,10 +16,10 @@ from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import GroupTrainer
 from frown_jax.metrics import read
 from frown_jax.mitigations import registry
-from frown_jax.models.build import network
 from frown_jax.rundir import RunDir
 from frown_jax.train import train
 from frown_jax.training_set import MitigationError, TrainingSet
+from tests.conftest import any_weights
 
 # Each changes what is learnt from Action Units, in one program with the others of its kind.
 SHARED = (
@@ -90,10 +89,7 @@ def _config(**fields):
     return c
 
 
-def _initial(config):
-    net = network(config.model, 1)
-    variables = net.init(jax.random.key(3), jnp.zeros((1, 32, 32, 3)), train=False)
-    return {k: {n: p for n, p in tree.items() if n != net.last_layer} for k, tree in variables.items()}
+_initial = functools.partial(any_weights, seed=3)
 
 
 def _run(data, tmp_path, config, points):

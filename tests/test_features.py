@@ -1,5 +1,6 @@
 """Heads on cached features are the frozen network's, in training and prediction; caches go on where they stopped."""
 
+import functools
 import json
 
 import jax
@@ -12,11 +13,10 @@ from frown_jax import config_check, features, members, resident
 from frown_jax.config import ConfigError
 from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import GroupTrainer
-from frown_jax.models.build import network
 from frown_jax.rundir import RunDir
 from frown_jax.train import train
 from frown_jax.training_set import MitigationError, TrainingSet
-from tests.conftest import toy
+from tests.conftest import any_weights, toy
 
 
 def _config(name, how="cached", **fields):
@@ -32,12 +32,7 @@ def _config(name, how="cached", **fields):
     return c
 
 
-def _initial(config):
-    """Any weights, the last layer left out."""
-    net = network(config.model, 1)
-    variables = net.init(jax.random.key(7), jnp.zeros((1, 32, 32, 3)), train=False)
-    params = {k: v for k, v in variables["params"].items() if k != net.last_layer}
-    return {"params": params, **({"batch_stats": variables["batch_stats"]} if "batch_stats" in variables else {})}
+_initial = functools.partial(any_weights, seed=7)
 
 
 def _trained(tmp_path, data, name, how, **fields):

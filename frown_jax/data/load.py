@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
@@ -22,6 +24,8 @@ from frown_jax.faces import recipe as recipes
 from frown_jax.faces.recipe import Recipe
 from frown_jax.faces.sequences import SequenceRecipe
 
+_Made = TypeVar("_Made")
+
 _COMMON_SIZE = 100  # pixels, for folders whose images differ in size
 
 
@@ -31,15 +35,12 @@ def recipe_of(config: ConfigDict) -> Recipe:
     Raises:
       DataError: a field is out of range; names it.
     """
-    try:
-        return Recipe(**config.faces.to_dict())
-    except (ValueError, TypeError) as e:
-        raise DataError(str(e)) from None
+    return _made(Recipe, config.faces)
 
 
-def _sequences_of(config: ConfigDict) -> SequenceRecipe:
+def _made(kind: type[_Made], section: ConfigDict) -> _Made:
     try:
-        return SequenceRecipe(**config.sequences.to_dict())
+        return kind(**section.to_dict())
     except (ValueError, TypeError) as e:
         raise DataError(str(e)) from None
 
@@ -62,7 +63,7 @@ def _source(config: ConfigDict) -> store.Source:
     if config.name == "faces":
         return FacesSource(recipe_of(config))
     if config.name == "face_sequences":
-        return FacesSource(_sequences_of(config))
+        return FacesSource(_made(SequenceRecipe, config.sequences))
     if config.name == "combined":
         return _combined(config)
     if config.name == "actor_study":
