@@ -11,6 +11,8 @@ import functools
 import hashlib
 import json
 
+import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -19,7 +21,7 @@ from frown_jax import config as configs
 from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import weights_of_file
 from frown_jax.models.build import network
-from frown_jax.models.vgg import fold_batch_norms
+from frown_jax.models.fold import fold_batch_norms
 from frown_jax.train import train
 
 FACES = "faces"
@@ -66,7 +68,7 @@ def _of_faces(config: FrozenConfigDict) -> dict:
         train(own, [{}], path)
     variables = Ensemble(path).variables()
     if config.model.name == "vgg16":
-        variables = fold_batch_norms(variables)
+        variables = jax.tree.map(np.asarray, fold_batch_norms(network(own.model, 1), variables)[1])
     last = network(config.model, 1).last_layer
     variables["params"] = {name: leaves for name, leaves in variables["params"].items() if name != last}
     return {name: tree for name, tree in variables.items() if tree}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from frown_jax.models import weights
-from frown_jax.models.vgg import VGG, VGGBatchNorm, adaptive_average_pool, fold_batch_norms
+from frown_jax.models.layers import MeanPool
+from frown_jax.models.vgg import VGG, VGGBatchNorm
 from tests import torch_resnet, torch_vgg
 from tests.golden import VGGS
 
@@ -33,20 +34,6 @@ def test_golden_files_are_what_torch_gives(width, classes, size, seed):
     with np.load(GOLDEN / f"vgg16_w{width}_{size}.npz") as stored:
         fresh = torch_vgg.torch_outputs(width, classes, size, seed)["eval"]
         np.testing.assert_allclose(stored["eval"], fresh, rtol=1e-4, atol=1e-5)
-
-
-def test_batch_norms_fold_into_the_convolutions():
-    model, plain = VGGBatchNorm(classes=3, width=2), VGG(classes=3, width=2)
-    x = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
-    variables = model.init(jax.random.key(0), x, train=False)
-    rng = np.random.default_rng(0)
-    moved = jax.tree.map(lambda a: jnp.asarray(a + rng.uniform(0.1, 0.5, a.shape), jnp.float32), variables)
-    wanted = model.apply(moved, x, train=False)[0]
-    folded = fold_batch_norms(jax.tree.map(np.asarray, moved))
-    assert jax.tree.map(np.shape, folded["params"]) == jax.tree.map(
-        np.shape, dict(plain.init(jax.random.key(0), x, train=False)["params"])
-    )
-    np.testing.assert_allclose(plain.apply(folded, x, train=False)[0], wanted, rtol=1e-4)
 
 
 def test_vgg16_bn_equals_torchs():
@@ -88,7 +75,7 @@ def test_weights_of_a_vgg_without_what_must_be_new(tmp_path, hidden, kept):
 def test_adaptive_pooling_windows_by_hand():
     """Five columns to three: windows 0-1, 1-3, 3-4."""
     x = jnp.asarray([1.0, 2.0, 3.0, 4.0, 6.0]).reshape(1, 1, 5, 1)
-    np.testing.assert_allclose(adaptive_average_pool(jnp.tile(x, (1, 5, 1, 1)), 3)[0, 1, :, 0], [1.5, 3.0, 5.0])
+    np.testing.assert_allclose(MeanPool(3)(jnp.tile(x, (1, 5, 1, 1)))[0, 1, :, 0], [1.5, 3.0, 5.0])
 
 
 @pytest.mark.parametrize(

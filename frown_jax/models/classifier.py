@@ -6,8 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from frown_jax.models.layers import at_least_float32
+
 TRAINABLE = ("all", "last_block", "head")
 PARTS = ("all", "trunk", "head")
+
+Path = tuple[str, ...]  # of module names
 
 
 class Classifier(nn.Module):
@@ -22,6 +26,7 @@ class Classifier(nn.Module):
       lowering: see models.conv.
       part: 'all'; 'trunk' returns features in place of logits; 'head' takes features in place of images. Parameters
         have the same names, so those of the parts together are those of all.
+      batch_norm: whether batch norms follow the convolutions, which then have no bias unless torchvision's have.
     """
 
     classes: int
@@ -30,6 +35,7 @@ class Classifier(nn.Module):
     dtype: jnp.dtype = jnp.float32
     lowering: str = "auto"
     part: str = "all"
+    batch_norm: bool = False
 
     @property
     def last_layer(self) -> str:
@@ -69,7 +75,7 @@ class Classifier(nn.Module):
             x = self.trunk(x, train, mask, out)
             if self.trainable == "head":
                 x = jax.lax.stop_gradient(x)
-        x = out["features"] = x.astype(jnp.float32)
+        x = out["features"] = at_least_float32(x)
         if self.part == "trunk":
             return x, out
         return self.head(x, dropout_rate, dropout_key if train else None, out), out
@@ -82,6 +88,10 @@ class Classifier(nn.Module):
         self, x: jax.Array, rate: jax.Array | float, key: jax.Array | None, out: dict[str, jax.Array]
     ) -> jax.Array:
         """Logits of features; sets out['penultimate']. `key` None: no dropout."""
+        raise NotImplementedError
+
+    def norms(self) -> dict[Path, tuple[Path, Path]]:
+        """Of each convolution, its batch norm, and its own name in the network without batch norms."""
         raise NotImplementedError
 
     def is_trained(self, path: tuple[str, ...]) -> bool:

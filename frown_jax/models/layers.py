@@ -1,12 +1,22 @@
-"""Layers with torch's semantics: convolution, batch normalisation, linear, dropout with a traced rate."""
+"""Layers with torch's semantics, and what lies between them as modules.
+
+Activations, sums and poolings are modules, not functions, so that `explain` can meet every operation of a network
+(`flax.linen.intercept_methods`): one definition of a network serves training and relevance propagation.
+"""
 
 from __future__ import annotations
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from frown_jax.models import conv
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """bfloat16 as float32; float32 and float64 as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...], fan_in: int) -> jax.Array:
@@ -86,6 +96,53 @@ class Linear(nn.Module):
         kernel = self.param("kernel", lambda k, s: _uniform_fan_in(k, s, fan_in), (fan_in, self.features))
         bias = self.param("bias", lambda k, s: _uniform_fan_in(k, s, fan_in), (self.features,))
         return x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+
+
+class ReLU(nn.Module):
+    """max(x, 0)."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.relu(x)
+
+
+class Add(nn.Module):
+    """Sum of a shortcut and a branch of the same shape."""
+
+    def __call__(self, shortcut: jax.Array, branch: jax.Array) -> jax.Array:
+        return shortcut + branch
+
+
+class MaxPool(nn.Module):
+    """See models.conv.max_pool2d."""
+
+    size: int
+    stride: int
+    padding: int = 0
+    lowering: str = "auto"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return conv.max_pool2d(x, self.size, self.stride, self.padding, self.lowering)
+
+
+class MeanPool(nn.Module):
+    """torch.nn.AdaptiveAvgPool2d: [B, H, W, C] -> [B, side, side, C]; windows overlap where sides do not divide."""
+
+    side: int = 1
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if x.shape[1:3] == (self.side, self.side):
+            return x
+        if self.side == 1:
+            return x.mean((1, 2), keepdims=True)
+        rows, columns = (jnp.asarray(self._weights(n), x.dtype) for n in x.shape[1:3])
+        return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
+
+    def _weights(self, n: int) -> np.ndarray:
+        out = np.zeros((self.side, n))
+        for i in range(self.side):
+            first, last = i * n // self.side, -(-(i + 1) * n // self.side)
+            out[i, first:last] = 1 / (last - first)
+        return out
 
 
 def dropout(x: jax.Array, rate: jax.Array | float, key: jax.Array) -> jax.Array:

@@ -11,11 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from frown_jax.models import conv
-from frown_jax.models.classifier import Classifier
-from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
+from frown_jax.models.classifier import Classifier, Path
+from frown_jax.models.layers import Add, BatchNorm, Conv, Linear, MaxPool, MeanPool, ReLU, at_least_float32, dropout
 
 STEMS = ("imagenet", "small")
+_NORMS = {"conv1": "bn1", "conv2": "bn2", "downsample_0": "downsample_1"}
 
 
 class BasicBlock(nn.Module):
@@ -25,19 +25,24 @@ class BasicBlock(nn.Module):
     stride: int
     dtype: jnp.dtype
     lowering: str
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-        conv_ = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
-        norm = functools.partial(BatchNorm, dtype=self.dtype)
-        y = conv_(self.features, 3, self.stride, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y, train=train, mask=mask))
-        y = conv_(self.features, 3, name="conv2")(y)
-        y = norm(name="bn2")(y, train=train, mask=mask)
+        def conv(x: jax.Array, size: int, stride: int, name: str) -> jax.Array:
+            layer = Conv(
+                self.features, size, stride, not self.batch_norm, dtype=self.dtype, lowering=self.lowering, name=name
+            )
+            y = layer(x)
+            if not self.batch_norm:
+                return y
+            return BatchNorm(dtype=self.dtype, name=_NORMS[name])(y, train=train, mask=mask)
+
+        y = ReLU()(conv(x, 3, self.stride, "conv1"))
+        y = conv(y, 3, 1, "conv2")
         if x.shape != y.shape:
-            x = conv_(self.features, 1, self.stride, name="downsample_0")(x)
-            x = norm(name="downsample_1")(x, train=train, mask=mask)
-        return nn.relu(x + y)
+            x = conv(x, 1, self.stride, "downsample_0")
+        return ReLU()(Add()(x, y))
 
 
 class ResNet(Classifier):
@@ -50,6 +55,7 @@ class ResNet(Classifier):
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
     stem: str = "imagenet"
+    batch_norm: bool = True
 
     @property
     def last_layer(self) -> str:
@@ -65,20 +71,26 @@ class ResNet(Classifier):
             return train and part >= first_trained
 
         size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
-        x = Conv(self.width, size, stride, dtype=self.dtype, lowering=self.lowering, name="conv1")(x)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(x, train=live(0), mask=mask))
+        layer = Conv(
+            self.width, size, stride, not self.batch_norm, dtype=self.dtype, lowering=self.lowering, name="conv1"
+        )
+        x = layer(x)
+        if self.batch_norm:
+            x = BatchNorm(dtype=self.dtype, name="bn1")(x, train=live(0), mask=mask)
+        x = ReLU()(x)
         if self.stem == "imagenet":
-            x = conv.max_pool2d(x, 3, 2, 1, self.lowering)
+            x = MaxPool(3, 2, 1, self.lowering)(x)
         for stage, blocks in enumerate(self.stage_sizes, 1):
             if stage == first_trained:
                 x = jax.lax.stop_gradient(x)
             for block in range(blocks):
                 stride = 2 if stage > 1 and block == 0 else 1
                 name = f"layer{stage}_{block}"
-                layer = BasicBlock(self.width * 2 ** (stage - 1), stride, self.dtype, self.lowering, name=name)
-                x = layer(x, train=live(stage), mask=mask)
+                wide = self.width * 2 ** (stage - 1)
+                block_ = BasicBlock(wide, stride, self.dtype, self.lowering, self.batch_norm, name=name)
+                x = block_(x, train=live(stage), mask=mask)
             out[f"stage{stage}"] = x
-        return x.astype(jnp.float32).mean((1, 2))
+        return MeanPool()(at_least_float32(x))[:, 0, 0]
 
     def head(
         self, x: jax.Array, rate: jax.Array | float, key: jax.Array | None, out: dict[str, jax.Array]
@@ -87,7 +99,18 @@ class ResNet(Classifier):
         out["penultimate"] = x
         if key is not None:
             x = dropout(x, rate, key)
-        return Linear(self.classes, name="fc")(x)
+        return Linear(self.classes, dtype=x.dtype, name="fc")(x)
+
+    def norms(self) -> dict[Path, tuple[Path, Path]]:
+        """As Classifier's; names stay."""
+        found: dict[Path, tuple[Path, Path]] = {("conv1",): (("bn1",), ("conv1",))}
+        for stage, blocks in enumerate(self.stage_sizes, 1):
+            for block in range(blocks):
+                folder = f"layer{stage}_{block}"
+                for own, norm in _NORMS.items():
+                    if own != "downsample_0" or (stage > 1 and block == 0):
+                        found[folder, own] = ((folder, norm), (folder, own))
+        return found
 
     def is_trained(self, path: tuple[str, ...]) -> bool:
         """As Classifier's."""

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from frown_jax.models import conv
-from frown_jax.models.classifier import Classifier
-from frown_jax.models.layers import BatchNorm, Conv, Linear, dropout
+from frown_jax.models.classifier import Classifier, Path
+from frown_jax.models.layers import BatchNorm, Conv, Linear, MaxPool, MeanPool, ReLU, at_least_float32, dropout
 
 # Channels in units of the width; 'pool' halves the side. Torchvision's configuration 'D'.
 LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, "pool", 8, 8, 8, "pool", 8, 8, 8, "pool")
@@ -22,47 +19,6 @@ _LAST_BLOCK = {False: 24, True: 34}  # torchvision's index of the first convolut
 _POOLED = 7  # side of the features that the head sees
 _HIDDEN = 64  # of the head, in units of the width
 DENSE = ("classifier_0", "classifier_3", "classifier_6")
-
-
-def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
-    """torch.nn.AdaptiveAvgPool2d: [B, H, W, C] -> [B, side, side, C]; windows overlap where sides do not divide."""
-
-    def weights(n: int) -> np.ndarray:
-        out = np.zeros((side, n), np.float32)
-        for i in range(side):
-            first, last = i * n // side, -(-(i + 1) * n // side)
-            out[i, first:last] = 1 / (last - first)
-        return out
-
-    if x.shape[1:3] == (side, side):
-        return x
-    rows, columns = (jnp.asarray(weights(n), x.dtype) for n in x.shape[1:3])
-    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
-
-
-def fold_batch_norms(variables: dict) -> dict:
-    """The variables of a VGG with batch norms as those of one without, which predicts the same.
-
-    Args:
-      variables: {'params', 'batch_stats'}; what is no convolution or batch norm stays as it is.
-
-    Returns:
-      {'params'} under the names of a plain VGG.
-    """
-    params, stats = variables["params"], variables["batch_stats"]
-    out = {k: v for k, v in params.items() if not k.startswith("features_")}
-    plain = index = 0
-    for layer in LAYERS:
-        if layer == "pool":
-            plain, index = plain + 1, index + 1
-            continue
-        own, norm = params[f"features_{index}"], params[f"features_{index + 1}"]
-        running = stats[f"features_{index + 1}"]
-        scale = norm["scale"] / np.sqrt(running["var"] + BatchNorm.eps)
-        bias = (own["bias"] - running["mean"]) * scale + norm["bias"]
-        out[f"features_{plain}"] = {"kernel": own["kernel"] * scale, "bias": bias}
-        plain, index = plain + 2, index + 3
-    return {"params": out}
 
 
 class VGG(Classifier):
@@ -93,7 +49,7 @@ class VGG(Classifier):
         index = 0
         for layer in LAYERS:
             if layer == "pool":
-                x = conv.max_pool2d(x, 2, 2, 0, self.lowering)
+                x = MaxPool(2, 2, lowering=self.lowering)(x)
                 index += 1
                 continue
             if index == _LAST_BLOCK[self.batch_norm] and self.trainable == "last_block":
@@ -103,9 +59,9 @@ class VGG(Classifier):
             if self.batch_norm:
                 live = train and self.is_trained((name,))
                 x = BatchNorm(dtype=self.dtype, name=f"features_{index + 1}")(x, train=live, mask=mask)
-            x = nn.relu(x)
+            x = ReLU()(x)
             index += 2 + self.batch_norm
-        x = adaptive_average_pool(x, _POOLED)
+        x = MeanPool(_POOLED)(x)
         return jnp.moveaxis(x, 3, 1).reshape(x.shape[0], -1)
 
     def head(
@@ -113,11 +69,21 @@ class VGG(Classifier):
     ) -> jax.Array:
         """As Classifier's: dropout (torchvision's rate is 0.5) after both hidden layers."""
         for index in (0, 3):
-            x = nn.relu(Linear(self.hidden_width, dtype=self.dtype, name=f"classifier_{index}")(x))
+            x = ReLU()(Linear(self.hidden_width, dtype=self.dtype, name=f"classifier_{index}")(x))
             if key is not None:
                 x = dropout(x, rate, jax.random.fold_in(key, index))
-        x = out["penultimate"] = x.astype(jnp.float32)
-        return Linear(self.classes, name="classifier_6")(x)
+        x = out["penultimate"] = at_least_float32(x)
+        return Linear(self.classes, dtype=x.dtype, name=DENSE[-1])(x)
+
+    def norms(self) -> dict[Path, tuple[Path, Path]]:
+        """As Classifier's; torchvision numbers the layers of the network without batch norms otherwise."""
+        found: dict[Path, tuple[Path, Path]] = {}
+        plain = index = 0
+        for layer in LAYERS:
+            if layer != "pool":
+                found[(f"features_{index}",)] = ((f"features_{index + 1}",), (f"features_{plain}",))
+            plain, index = plain + (1 if layer == "pool" else 2), index + (1 if layer == "pool" else 3)
+        return found
 
     def is_trained(self, path: tuple[str, ...]) -> bool:
         """As Classifier's."""

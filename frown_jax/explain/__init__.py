@@ -1,0 +1,1 @@
+"""Where networks look: relevance propagation, its measures, and what they say about groups."""
