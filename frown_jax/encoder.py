@@ -14,17 +14,18 @@ class Encoder:
     """Pixels as they are, or features of a trunk.
 
     Attributes:
+      trunk: the frozen network; None: pixels.
       features: how many; 0: pixels.
     """
 
     def __init__(self, trunk: Trunk | None, keep: bool = True):
         """`keep`: features in the cache, for the next run."""
-        self._trunk, self._keep = trunk, keep
+        self.trunk, self._keep = trunk, keep
         self.features = trunk.count if trunk else 0
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Of uint8 [N, H, W, 3]: the same, or float32 [N, F]."""
-        return images if self._trunk is None else self._trunk(images, self._keep)
+        return images if self.trunk is None else self.trunk(images, self._keep)
 
     def fold(self, images: np.ndarray, data: TrainingSet | None, inputs: resident.Rows | None = None) -> Fold:
         """Images for a Readout; `inputs` are what they are encoded to, if that is at hand."""

@@ -16,6 +16,7 @@ from frown_jax.checkpoint import Checkpoints
 from frown_jax.config import ConfigError
 from frown_jax.encoder import Encoder
 from frown_jax.engine import Engine, Static
+from frown_jax.features import Trunk
 from frown_jax.mitigations import registry
 from frown_jax.models.build import network
 from frown_jax.readout import Readout
@@ -115,6 +116,11 @@ class Ensemble:
         self._parts.append(Readout(engine, restored[0]["predictor"], group.specs, finishes))
         self._encoders.append(Encoder(trunk, keep=False))
         self.specs += self._parts[-1].members
+
+    @property
+    def parts(self) -> list[tuple[Readout, Trunk | None]]:
+        """Its groups, and the frozen network that each one's members are heads of."""
+        return [(part, encoder.trunk) for part, encoder in zip(self._parts, self._encoders, strict=True)]
 
     def variables(self) -> dict:
         """{'params', 'batch_stats'} of the first member's network, numpy."""

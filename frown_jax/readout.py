@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from frown_jax import resident, task, thresholds
-from frown_jax.engine import Engine
+from frown_jax.engine import Engine, Static
 from frown_jax.finish import Finish, Outputs
 from frown_jax.members import Spec
 from frown_jax.mitigations import registry
@@ -56,6 +57,14 @@ class Fold:
         """The same with inverted images."""
         assert self.inverted is not None
         return dataclasses.replace(self, inputs=self.inverted(), inverted=None)
+
+
+class Trained(NamedTuple):
+    """One of the networks of a group, as it lies in the stacked variables."""
+
+    position: int
+    spec: Spec
+    finish: Finish
 
 
 class Readout:
@@ -130,6 +139,21 @@ class Readout:
         """{'params', 'batch_stats'} of one training, numpy."""
         p = self._predictor
         return jax.tree.map(lambda a: np.asarray(a[i]), {"params": p.params, "batch_stats": p.batch_stats})
+
+    @property
+    def static(self) -> Static:
+        """What is compiled in."""
+        return self._engine.static
+
+    @property
+    def predictor(self) -> Predictor:
+        """Of the S trainings, stacked."""
+        return self._predictor
+
+    @property
+    def trained(self) -> tuple[Trained, ...]:
+        """Of each of `members`."""
+        return tuple(Trained(i, spec, self._finishes.get(spec.member, Finish())) for i, spec in self._runs)
 
     def rows(self, fold: Fold) -> list[np.ndarray]:
         """Which images of the fold each of `members` predicts."""

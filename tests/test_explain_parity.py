@@ -39,6 +39,14 @@ def check(found, wanted, tolerance):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
+@pytest.mark.parametrize(("case", "rules"), [(0, "EpsilonPlusFlat"), (1, "EpsilonGammaBox")])
+def test_relevance_equals_zennits_in_float32(case, rules):
+    name, width, size, seed = RELEVANCE[case]
+    with np.load(GOLDEN / f"relevance_{name}_w{width}_{size}.npz") as stored:
+        check(ours(name, width, size, seed, rules, "float32"), (stored["logits"], stored[rules]), 1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", zennit_oracle.COMPOSITES)
 @pytest.mark.parametrize(("name", "width", "size", "seed"), RELEVANCE)
 def test_relevance_equals_zennits_golden_files(name, width, size, seed, rules):

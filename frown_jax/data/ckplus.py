@@ -177,8 +177,8 @@ class CkPlusSource:
             return None
         return EMOTIONS[int(code)]
 
-    def _face(self, image: pathlib.Path) -> tuple[int, int, int, int] | None:
-        """The square around the landmarks, MARGIN wider on each side; pixels left, top, right, bottom."""
+    def _points(self, image: pathlib.Path) -> np.ndarray | None:
+        """Landmarks [68, 2], columns and rows in pixels."""
         path = self._beside(image, "Landmarks", "landmarks")
         if not path.is_file():
             self.problems.add(str(path), f"no landmarks of {image}")
@@ -190,7 +190,21 @@ class CkPlusSource:
         if points.size != 2 * LANDMARKS or not np.isfinite(points).all():
             self.problems.add(str(path), f"expected {LANDMARKS} lines 'x y'")
             return None
-        low, high = points.reshape(-1, 2).min(0), points.reshape(-1, 2).max(0)
+        return points.reshape(-1, 2)
+
+    def landmarks(self, row: int) -> np.ndarray:
+        """Float64 [68, 2] of a row of the table: columns and rows as shares of the cropped image."""
+        points = self._points(self._files[row])
+        assert points is not None  # it was there when the box was made of it
+        left, top, right, bottom = self._boxes[row]
+        return (points - (left, top)) / (right - left, bottom - top)
+
+    def _face(self, image: pathlib.Path) -> tuple[int, int, int, int] | None:
+        """The square around the landmarks, MARGIN wider on each side; pixels left, top, right, bottom."""
+        points = self._points(image)
+        if points is None:
+            return None
+        low, high = points.min(0), points.max(0)
         half = (0.5 + MARGIN) * (high - low).max()
         left, top = np.floor((low + high) / 2 - half).astype(int)
         side = max(1, int(np.ceil(2 * half)))

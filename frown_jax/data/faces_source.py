@@ -44,8 +44,13 @@ class FacesSource:
     def table(self) -> pd.DataFrame:
         return self._drawn[0]
 
+    @property
+    def faces(self) -> list[Face]:
+        """Of the table's rows."""
+        return self._drawn[1]
+
     def encoded_images(self, rows: np.ndarray) -> Iterator[bytes]:
-        faces = [self._drawn[1][i] for i in rows]
+        faces = [self.faces[i] for i in rows]
         with (
             Progress(len(faces), f"rendering {self.table['split'][rows[0]]} faces", "faces") as progress,
             concurrent.futures.ThreadPoolExecutor() as pool,

@@ -55,11 +55,16 @@ def _combined(config: ConfigDict) -> CombinedSource:
         own = config.copy_and_resolve_references()
         own.unlock()
         own.name, own.dir, own.subjects = name, folder, ""
-        parts.append(_source(own))
+        parts.append(source_of(own))
     return CombinedSource(parts)
 
 
-def _source(config: ConfigDict) -> store.Source:
+def source_of(config: ConfigDict) -> store.Source:
+    """The reader of a data section.
+
+    Raises:
+      DataError: bad settings or data.
+    """
     if config.name == "faces":
         return FacesSource(recipe_of(config))
     if config.name == "face_sequences":
@@ -186,7 +191,7 @@ def load(config: ConfigDict, image_size: int) -> Dataset:
     Raises:
       DataError: bad data or settings, with what, where and how to mend it.
     """
-    source = _source(config)
+    source = source_of(config)
     table, images = store.read(store.prepare(source, cache.folder(config.cache_dir)))
     size = stored_size([i.shape[:2] for i in images], image_size)
     pixels = np.stack([resize(i, size) for i in images])
@@ -205,7 +210,7 @@ def without_pixels(config: ConfigDict) -> Dataset:
         train, test = (int(schema.RAFDB_EMOTIONS[split].sum()) for split in ("train", "test"))
         table = recipes.labels(Recipe(train=train, test=test)).drop(columns="subject")
     else:
-        table = _source(config).table
+        table = source_of(config).table
     return _dataset(config, table, np.zeros((len(table), 0, 0, 3), np.uint8), (), ())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
 from frown_jax.config import ConfigError
@@ -24,7 +24,7 @@ LOW = tuple(float(v) for v in (0 - IMAGENET_MEAN) / IMAGENET_SD)
 HIGH = tuple(float(v) for v in (1 - IMAGENET_MEAN) / IMAGENET_SD)
 
 # Rules by name, and what their numbers are called.
-_RULES: Mapping[str, tuple[type[Rule], tuple[str, ...]]] = {
+_RULES: Mapping[str, tuple[Callable[..., Rule], tuple[str, ...]]] = {
     "epsilon": (Epsilon, ("stabiliser",)),
     "zplus": (ZPlus, ()),
     "alphabeta": (AlphaBeta, ("alpha", "beta")),
@@ -141,7 +141,8 @@ def parse(text: str) -> Composite:
         return COMPOSITES[text]
     if "=" not in text:
         raise ConfigError(
-            f"--composite={text}: there are {', '.join(COMPOSITES)}, or a table like 'first=flat;conv=zplus;dense=epsilon'"
+            f"--composite={text}: there are {', '.join(COMPOSITES)}, or a table like "
+            "'first=flat;conv=zplus;dense=epsilon'"
         )
     table = []
     for entry in filter(None, (e.strip() for e in text.split(";"))):

@@ -45,6 +45,11 @@ class DenseOp:
         return x @ w
 
 
+def _lowering(lowering: str) -> str:
+    """What was measured for training holds inside its loop; here, outside of one, XLA's convolution is best on CPU."""
+    return "xla" if lowering == "auto" and jax.default_backend() == "cpu" else lowering
+
+
 class _Interceptor:
     """What `nn.intercept_methods` calls in place of every layer, for one tracing of a network."""
 
@@ -57,7 +62,7 @@ class _Interceptor:
         return any(x is other for other in self._nonnegative)
 
     def __call__(self, call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
-        module, x = context.module, args[0] if args else None
+        module, x = context.module, args[0] if args else jnp.zeros(())
         if context.method_name != "__call__" or isinstance(module, _CONTAINERS):
             return call(*args, **kwargs)
         if isinstance(module, Conv | Linear):
@@ -103,12 +108,12 @@ class _Interceptor:
         rule = self._composite.linear(path, kind, path == self._first)
         if rule is None:
             raise NoRuleError(f"composite {self._composite.name} has no rule for {kind} layers ({'/'.join(path)})")
-        w = module.get_variable("params", "kernel")
-        b = module.get_variable("params", "bias")
+        w: Any = module.get_variable("params", "kernel")
+        b: Any = module.get_variable("params", "bias")
         op: rules.Linear = DenseOp()
         if isinstance(module, Conv):
             half = module.size // 2
-            op = ConvOp((module.stride, module.stride), ((half, half), (half, half)), module.lowering)
+            op = ConvOp((module.stride, module.stride), ((half, half), (half, half)), _lowering(module.lowering))
         if b is None:
             b = jnp.zeros(w.shape[-1], w.dtype)
         return rules.linear(rule, op, self._known(x), x, w, b)
@@ -126,6 +131,7 @@ def outputs(model: Classifier, variables: Tree, x: jax.Array, composite: Composi
     Raises:
       NoRuleError: the network has a layer without a rule.
     """
+    model = model.clone(trainable="all")  # what is frozen stops gradients, and relevance with them
     if composite is None:
         return model.apply(variables, x, train=False)[0]
     if model.dtype not in (jnp.float32, jnp.float64):

@@ -246,7 +246,8 @@ def _linear_fwd(rule, op, nonneg, x, w, b):
 
 
 def _linear_bwd(rule, op, nonneg, saved, relevance):
-    return propagate(rule, op, *saved, relevance, nonneg), None, None
+    x, w, b, z = saved
+    return propagate(rule, op, x, w, b, z, relevance, nonneg), None, None
 
 
 linear.defvjp(_linear_fwd, _linear_bwd)

@@ -1,4 +1,4 @@
-"""Exact pixel regions of Action Units: where the skin of this very photograph moves when the AU acts."""
+"""Exact pixel regions: where skin moves in this very photograph when an Action Unit acts; face, hair, background."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from frown_jax.faces.geometry import GRID, SIZE, Tables
 
 RELATIVE_THRESHOLD = 0.25  # of the largest displacement
 ABSOLUTE_THRESHOLD = 0.35  # output pixels
+
+# Parts of a photograph: the face from chin to hairline without ears, of which the forehead is what lies above the
+# brows; hair on the head; what is not the person.
+PARTS = ("face", "forehead", "hair", "background")
+_CHIN, _JAW, _BROWS, _FRONT = 6.15, 6.45, 7.58, 0.55  # of the base head, dm: three heights, a depth
 
 
 def _displacement(t: Tables, face: Face, off: jax.Array, on: jax.Array) -> jax.Array:
@@ -82,3 +87,35 @@ def au_regions(face: Face, aus: Sequence[int] = action_units.AUS) -> np.ndarray:
     field = au_displacement(face, aus)
     limit = np.maximum(RELATIVE_THRESHOLD * field.max((1, 2), keepdims=True), ABSOLUTE_THRESHOLD)
     return field > limit
+
+
+@jax.jit
+def _parts(t: Tables, face: Face) -> tuple[jax.Array, jax.Array]:
+    """Parts [4, SIZE, SIZE] bool and landmarks [5, 2] of one face."""
+    rendered, _ = geometry.pose_head(t, face, geometry.unit_activations(t, face.expression))
+    ids, empty = geometry.winners(geometry.rasterise(t, face, rendered))
+    part, at = t.part[ids], {name: t.attributes[name][ids] for name in ("y", "z", "scalp")}
+    front = _FRONT + 2 * jnp.maximum(_JAW - at["y"], 0)  # the neck lies behind the chin
+    skin = (part == samples.SKIN) & (at["z"] > front) & (at["y"] > _CHIN) & (at["scalp"] < 0)
+    inner = (part == samples.EYE) | (part == samples.TEETH) | (part == samples.TONGUE) | (part == samples.LASH)
+    inner |= part == samples.GLASSES
+    hair = (part == samples.HAIR) | (part == samples.LONG_HAIR)
+    found = jnp.stack([skin | inner, skin & (at["y"] > _BROWS), hair, empty])
+    found = found.at[:3].set(found[:3] & ~empty)
+    coverage = found.reshape(len(PARTS), SIZE, GRID // SIZE, SIZE, GRID // SIZE).mean((2, 4))
+    points = geometry.project(face, rendered[t.landmarks])[:, :2] / samples.VIEW_SIDE
+    return coverage >= 0.5, jnp.stack([0.5 + points[:, 0], 0.5 - points[:, 1]], 1)
+
+
+def part_regions(face: Face) -> tuple[np.ndarray, np.ndarray]:
+    """The PARTS of a photograph, and where the face's landmarks are.
+
+    Args:
+      face: a single face.
+
+    Returns:
+      bool [4, 100, 100]; float32 [5, 2], columns and rows as shares of the image: left eye, right eye, tip of the nose,
+      left and right corner of the mouth (the person's left).
+    """
+    found, points = _parts(geometry.tables(), jax.tree.map(jnp.asarray, face))
+    return np.asarray(found), np.asarray(points)

@@ -1,0 +1,120 @@
+"""Whether maps can be trusted: faithfulness and sanity of one member of each method, as tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from frown_jax import augment
+from frown_jax.explain import faithfulness, sanity
+from frown_jax.explain.attribution import Method, attribute
+from frown_jax.explain.groups import Settings
+from frown_jax.explain.measure import Shown
+from frown_jax.explain.networks import Networks
+from frown_jax.members import Spec
+
+_BATCH = 16
+_PATCHES = (8, 7, 6, 5, 4)  # along a side; the first that divides it
+
+
+def first_members(every: Sequence[Networks]) -> Iterator[tuple[Networks, Spec, Any]]:
+    """One member of each method: its networks, spec and variables."""
+    seen = set()
+    for networks in every:
+        for i, spec in enumerate(networks.specs):
+            if spec.method not in seen:
+                seen.add(spec.method)
+                own = jax.tree.map(lambda a, i=i: a[i], networks.own)
+                yield networks, spec, networks.variables(own)
+
+
+def _images(shown: Shown, spec: Spec, count: int, size: int) -> tuple[np.ndarray, jax.Array]:
+    rows = shown.rows_of(spec.member)
+    rows = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+    return rows, augment.plain(jnp.asarray(shown.data.images[rows]), size)
+
+
+def _mean(values: np.ndarray, subjects: np.ndarray, s: Settings) -> dict[str, float]:
+    """Mean over subjects, with a bootstrap interval."""
+    each = pd.Series(values).groupby(subjects).mean().to_numpy()
+    rng = np.random.default_rng(s.seed)
+    means = each[rng.integers(0, len(each), (s.resamples, len(each)))].mean(1)
+    tail = (1 - s.level) / 2
+    lower, upper = np.quantile(means, [tail, 1 - tail])
+    return {"value": float(each.mean()), "lower": float(lower), "upper": float(upper), "subjects": len(each)}
+
+
+def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int, s: Settings) -> pd.DataFrame:
+    """Region perturbation and max-sensitivity, of each image's class with the highest logit.
+
+    Args:
+      every: networks.
+      shown: images; `count` of each first member's own are used.
+      method: of the maps.
+      count: images.
+      s: settings of intervals.
+
+    Returns:
+      Per method, quantity ('aopc', 'aopc minus random', 'max-sensitivity'), order and fill: value, lower, upper.
+    """
+    rows = []
+    for networks, spec, variables in first_members(every):
+        place, x = _images(shown, spec, count, networks.image_size)
+        subjects = _subjects(shown, place)
+        model = networks.model.clone(trainable="all")
+        patches = next((p for p in _PATCHES if networks.image_size % p == 0), 1)
+        curves: dict[tuple[str, str], list[np.ndarray]] = {}
+        sensitive = []
+        run = jax.jit(lambda v, x, m=model: attribute(method, m, v, x))
+        for first in range(0, len(place), _BATCH):
+            part = x[first : first + _BATCH]
+            outputs, maps = run(variables, part)
+            chosen = outputs[:, : networks.classes].argmax(1)
+            own = maps[chosen, jnp.arange(len(part))]
+            key = jax.random.key(first)
+            for order, fill in itertools.product(faithfulness.ORDERS, faithfulness.FILLS):
+                curve = faithfulness.perturbation(
+                    model, variables, part, own, chosen, key, order=order, fill=fill, patches=patches
+                )
+                curves.setdefault((order, fill), []).append(np.asarray(faithfulness.aopc(curve)))
+            found = faithfulness.max_sensitivity(model, variables, part, chosen, key, method=method)
+            sensitive.append(np.asarray(found))
+        whole = {k: np.concatenate(v) for k, v in curves.items()}
+        for (order, fill), values in whole.items():
+            described = {"method": spec.method, "order": order, "fill": fill}
+            rows.append({**described, "quantity": "aopc"} | _mean(values, subjects, s))
+            if order != faithfulness.RANDOM:
+                difference = values - whole[faithfulness.RANDOM, fill]
+                rows.append({**described, "quantity": "aopc minus random"} | _mean(difference, subjects, s))
+        described = {"method": spec.method, "order": "", "fill": "", "quantity": "max-sensitivity"}
+        rows.append(described | _mean(np.concatenate(sensitive), subjects, s))
+    return pd.DataFrame(rows)
+
+
+def _subjects(shown: Shown, rows: np.ndarray) -> np.ndarray:
+    column = "subject" if "subject" in shown.data.table else "id"
+    return shown.data.table[column].to_numpy(object)[rows]
+
+
+def sane(every: Sequence[Networks], shown: Shown, method: Method, count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Randomisation of layers, and the likeness of classes' maps, of each first member.
+
+    Returns:
+      See sanity.randomisation and sanity.between_classes; with a column method, the latter in long form (target, other,
+      cosine).
+    """
+    stages, alike = [], []
+    for networks, spec, variables in first_members(every):
+        _, x = _images(shown, spec, count, networks.image_size)
+        model, params = networks.model.clone(trainable="all"), variables["params"]
+        stages.append(sanity.randomisation(model, params, x, method).assign(method=spec.method))
+        square = sanity.between_classes(model, params, x, method, shown.data.classes)
+        long = square.rename_axis("target").reset_index().melt("target", var_name="other", value_name="cosine")
+        alike.append(long.assign(method=spec.method))
+    return pd.concat(stages, ignore_index=True), pd.concat(alike, ignore_index=True)
