@@ -43,8 +43,16 @@ class Explainer:
     after another on CPU, where one fills the cores.
     """
 
-    def __init__(self, networks: Networks, method: Method, most: int = 0, keep_maps: bool = False, align: bool = False):
-        """`most`: members that a call explains at most; 0: all."""
+    def __init__(
+        self,
+        networks: Networks,
+        method: Method,
+        members: int = 0,
+        images: int = _LARGEST_BATCH,
+        keep_maps: bool = False,
+        align: bool = False,
+    ):
+        """`members` and `images` of a call, at most; 0 members: all."""
         self.networks, self._method = networks, method
         self._keep, self._align = keep_maps, align
         width, classes, size = networks.model.width, networks.classes, networks.image_size
