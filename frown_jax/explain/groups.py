@@ -90,7 +90,7 @@ def between(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
 
 def paired(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
     """The same subjects twice: value of a minus value of b on those that have both."""
-    both = a.join(b, how="inner", lsuffix="_a", rsuffix="_b")
+    both = a.add_suffix("_a").join(b.add_suffix("_b"), how="inner")
     rng = np.random.default_rng(s.seed)
     change = (both["value_a"] - both["value_b"]).to_numpy(np.float64)
     out = {"a": float(both["value_a"].mean()), "b": float(both["value_b"].mean()), "difference": float(change.mean())}

@@ -50,7 +50,7 @@ AU_REGIONS: dict[int, tuple[bool, list[_Corner]]] = {
     10: (False, _at((31, 33, 48, 49, 50, 51), 0.08)),  # upper lip and the folds beside it
     12: (True, _at((48, 49, 59)) + _at((48,), 0.30, 0.10) + _at((48,), 0.20, 0.45) + _at((31,), 0.10)),
     14: (True, _around((48,), 0.25)),  # corner of the mouth
-    15: (True, _at((48, 49, 59), 0.10) + _at((48,), 0.20, -0.35) + _at((59,), 0, -0.35)),
+    15: (True, _at((48, 49, 59), 0.10) + _at((48,), 0.12, -0.30) + _at((59,), 0, -0.30)),
     16: (False, _at((48, 59, 58, 57)) + _at((59, 58, 57), 0, -0.22)),
     17: (False, _at((59, 58, 57)) + _at((6, 7, 8))),  # chin
     18: (False, _LIP_REGION),

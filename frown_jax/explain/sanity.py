@@ -8,6 +8,7 @@ randomising from the top keeps the scale of activations, so that maps can change
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from frown_jax.explain.attribution import Method, attribute, one_hot
+from frown_jax.explain.attribution import Method, attribute
 from frown_jax.models.classifier import Classifier
 
 Tree = Any
@@ -47,8 +48,13 @@ def layers(params: Tree) -> list[str]:
 
 def randomised(model: Classifier, params: Tree, names: Sequence[str], size: int, seed: int) -> Tree:
     """Parameters of which the named parts begin anew."""
-    fresh = model.init(jax.random.key(seed), jnp.zeros((1, size, size, 3)), train=False)["params"]
+    fresh = _fresh(model, size, seed)
     return {name: fresh[name] if name in names else tree for name, tree in params.items()}
+
+
+@functools.lru_cache(maxsize=4)
+def _fresh(model: Classifier, size: int, seed: int) -> Tree:
+    return model.init(jax.random.key(seed), jnp.zeros((1, size, size, 3)), train=False)["params"]
 
 
 def _summed(maps: jax.Array, side: int = 16) -> jax.Array:
@@ -57,6 +63,14 @@ def _summed(maps: jax.Array, side: int = 16) -> jax.Array:
     side = min(side, h)
     cut = maps[..., : h // side * side, : h // side * side]
     return cut.reshape(k, b, side, h // side, side, h // side).sum((3, 5)).reshape(k, b, -1)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "method"))
+def _maps(model: Classifier, params: Tree, x: jax.Array, method: Method) -> jax.Array:
+    return _summed(attribute(method, model, {"params": params}, x)[1])
+
+
+_compare = jax.jit(spearman)
 
 
 def randomisation(model: Classifier, params: Tree, x: jax.Array, method: Method, seed: int = 0) -> pd.DataFrame:
@@ -74,17 +88,12 @@ def randomisation(model: Classifier, params: Tree, x: jax.Array, method: Method,
       same). The last stage is a fully randomised network.
     """
 
-    @jax.jit
-    def maps(params: Tree) -> jax.Array:
-        return _summed(attribute(method, model, {"params": params}, x)[1])
-
-    compare = jax.jit(spearman)
-    trained = maps(params)
+    trained = _maps(model, params, x, method)
     names = layers(params)[::-1]
     rows = [{"randomised": "", "layers": 0, "spearman": 1.0, "ranks_changed": 0.0}]
     for count in range(1, len(names) + 1):
-        now = maps(randomised(model, params, names[:count], x.shape[1], seed))
-        r = np.asarray(compare(trained, now))
+        now = _maps(model, randomised(model, params, names[:count], x.shape[1], seed), x, method)
+        r = np.asarray(_compare(trained, now))
         rows.append(
             {
                 "randomised": names[count - 1],
@@ -104,11 +113,7 @@ def between_classes(
     Returns:
       Square table of mean cosine similarities of signed maps, over images.
     """
-
-    @jax.jit
-    def similarity(params: Tree) -> jax.Array:
-        found = _summed(attribute(method, model, {"params": params}, x, one_hot)[1])[: len(classes)]
-        unit = found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-30)
-        return jnp.einsum("kbp,lbp->kl", unit, unit) / x.shape[0]
-
-    return pd.DataFrame(np.asarray(similarity(params)), index=list(classes), columns=list(classes))
+    found = _maps(model, params, x, method)[: len(classes)]
+    unit = found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-30)
+    square = jnp.einsum("kbp,lbp->kl", unit, unit) / x.shape[0]
+    return pd.DataFrame(np.asarray(square), index=list(classes), columns=list(classes))
