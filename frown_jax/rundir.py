@@ -16,6 +16,7 @@ summary.csv          the same per method: mean, sd, range, interval; and compari
                      choices.csv, rank_stability.csv if there are several methods (metrics.analysis)
 draws.csv, contrasts.csv  of members that draw their subjects: values over draws, training sets against each other
 occurrences.csv, .png     of Action Units in the data, and which are predicted
+explanations/        of `python -m frown_jax.explain`: a page, pictures, tables
 table.txt            what was printed
 timing.json          wall time (kept apart: all other files are the same bytes in every repetition)
 """

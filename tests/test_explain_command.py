@@ -105,15 +105,15 @@ def test_relevance_lies_in_the_region_of_what_is_predicted_well(tmp_path):
     c = _config(units=True, train_images=2400, test_images=160, epochs=10)
     ensemble = _trained(c, tmp_path / "run")
     table = _measured(ensemble, c)
-    results = pd.read_csv(tmp_path / "run" / "results.csv", keep_default_na=False)
-    scores = results[(results["split"] == "test") & (results["metric"] == "auroc") & (results["group"] == "")]
-    scores = scores[scores["target"] != ""].groupby("target")["value"].mean()
+    results = pd.read_csv(tmp_path / "run" / "results.csv")
+    scores = results[(results["split"] == "test") & (results["metric"] == "target_auroc") & results["group"].isna()]
+    scores = scores.groupby("target")["value"].mean()
     right = table[table["outcome"] == measure.TP].groupby("target")["normalised"].mean()
     shown = pd.DataFrame({"auroc": scores, "normalised": right}).dropna()
     print(shown.round(3))
-    well = shown[shown["auroc"] > 0.9]
-    assert len(well) >= 3
-    assert (well["normalised"] > 1).mean() >= 0.8 and well["normalised"].mean() > 1.3
+    well = shown[shown["auroc"] > 0.7]
+    assert len(well) >= 4
+    assert (well["normalised"] > 1).all() and well["normalised"].mean() > 1.3
 
 
 @pytest.mark.slow

@@ -66,7 +66,8 @@ def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int
       s: settings of intervals.
 
     Returns:
-      Per method, quantity ('aopc', 'aopc minus random', 'max-sensitivity, median'), order and fill: value, lower, upper.
+      Per method, quantity ('aopc', 'aopc minus random', 'max-sensitivity, median'), order and fill: value, lower,
+      upper.
     """
     rows = []
     for networks, spec, variables in first_members(every):

@@ -23,6 +23,7 @@ from frown_jax.metrics.significance import holm
 # A difference is called stable if all composites and this share of the members that have one agree in its sign.
 AGREE = 0.75
 _FEWEST = 2  # subjects of a group
+_ALL_PAIRS = 3  # methods; more are compared with the first only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +130,14 @@ def _chosen(table: pd.DataFrame, values: dict[str, str]) -> pd.DataFrame:
 
 
 def _pairs(attributes: dict[str, tuple[str, ...]], methods: Sequence[str]) -> Iterator[_Pair]:
+    compared = list(itertools.combinations(methods, 2))
+    if len(methods) > _ALL_PAIRS:
+        compared = [(methods[0], method) for method in methods[1:]]
     for attribute, groups in attributes.items():
         for method, (a, b) in itertools.product(methods, itertools.combinations(groups, 2)):
             described = {"kind": "groups", "method": method, "attribute": attribute, "group": a, "other": b}
             yield _Pair(described, {"method": method, attribute: a}, {"method": method, attribute: b}, False)
-        for group, (a, b) in itertools.product(groups, itertools.combinations(methods, 2)):
+        for group, (a, b) in itertools.product(groups, compared):
             described = {"kind": "training", "method": b, "attribute": attribute, "group": group, "other": a}
             yield _Pair(described, {"method": b, attribute: group}, {"method": a, attribute: group}, True)
 
@@ -156,6 +160,8 @@ def contrasts(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """Contrasts between groups (kind 'groups') and, on one group, between training sets or methods ('training').
+
+    More than three methods are compared with the first only.
 
     Args:
       tables: of `measure.measure` with columns subject and the attributes, by composite; the first is reported, all

@@ -66,7 +66,11 @@ class Report:
     def table(self, section: str, name: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> None:
         """A CSV file; on the page some of its columns."""
         self.run.write_csv(f"{name}.csv", frame)
-        self._sections.setdefault(section, []).append(page.table(frame[list(columns)] if columns else frame))
+        self.show(section, frame[list(columns)] if columns else frame)
+
+    def show(self, section: str, frame: pd.DataFrame) -> None:
+        """A table on the page."""
+        self._sections.setdefault(section, []).append(page.table(frame))
 
     def picture(self, section: str, name: str, figure: Figure, caption: str) -> None:
         """A PNG file."""
@@ -141,7 +145,8 @@ def _compare_groups(
     measures = ("normalised", "rank", "background")
     logging.info("comparing groups and training sets")
     levels = groups.levels(first, attributes, measures, o.statistics)
-    report.table(section, "levels", levels[levels["measure"] == "normalised"] if levels.empty else levels)
+    report.run.write_csv("levels.csv", levels)
+    report.show(section, levels[levels["measure"] == "normalised"] if len(levels) else levels)
     found = groups.contrasts(tables, attributes, measures, o.statistics)
     if found.empty:
         report.say(section, "No class has true positives of two subjects in two groups: nothing to compare.")
