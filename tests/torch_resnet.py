@@ -49,15 +49,17 @@ def images(count: int, size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, size, size, 3)).astype(np.float32)
 
 
-def torch_model(width: int, classes: int):
+def torch_model(width: int, classes: int, block: type | None = None):
+    """`block`: what its blocks derive from, in place of nn.Module; every operation is a module, as zennit needs it."""
     import torch
     from torch import nn
 
-    class Block(nn.Module):
+    class Block(block or nn.Module):
         def __init__(self, before, channels, stride):
             super().__init__()
             self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
             self.bn1 = nn.BatchNorm2d(channels)
+            self.relu = nn.ReLU()
             self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
             self.bn2 = nn.BatchNorm2d(channels)
             self.downsample = None
@@ -67,15 +69,15 @@ def torch_model(width: int, classes: int):
                 )
 
         def forward(self, x):
-            y = torch.relu(self.bn1(self.conv1(x)))
-            y = self.bn2(self.conv2(y))
-            return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+            y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
             self.bn1 = nn.BatchNorm2d(width)
+            self.relu = nn.ReLU()
             self.maxpool = nn.MaxPool2d(3, 2, 1)
             before = width
             for stage in range(1, 5):
@@ -83,13 +85,14 @@ def torch_model(width: int, classes: int):
                 first = Block(before, channels, 1 if stage == 1 else 2)
                 setattr(self, f"layer{stage}", nn.Sequential(first, Block(channels, channels, 1)))
                 before = channels
+            self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
             self.fc = nn.Linear(8 * width, classes)
 
         def forward(self, x):
-            x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
             for stage in range(1, 5):
                 x = getattr(self, f"layer{stage}")(x)
-            return self.fc(x.mean((2, 3)))
+            return self.fc(torch.flatten(self.avgpool(x), 1))
 
     return Net()
 

@@ -57,55 +57,6 @@ def import_zennit():
     return zennit
 
 
-def _resnet(width: int):
-    """Torchvision's ResNet18 with every operation a module, as zennit's rules need it."""
-    from torch import nn
-
-    base = sys.modules["torchvision.models.resnet"].BasicBlock
-
-    class Block(base):
-        def __init__(self, before, channels, stride):
-            super().__init__()
-            self.conv1 = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(channels)
-            self.relu = nn.ReLU()
-            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(channels)
-            self.downsample = None
-            if stride != 1 or before != channels:
-                self.downsample = nn.Sequential(
-                    nn.Conv2d(before, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-                )
-
-        def forward(self, x):
-            y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-            self.bn1 = nn.BatchNorm2d(width)
-            self.relu = nn.ReLU()
-            self.maxpool = nn.MaxPool2d(3, 2, 1)
-            before = width
-            for stage in range(1, 5):
-                channels = width * 2 ** (stage - 1)
-                first = Block(before, channels, 1 if stage == 1 else 2)
-                setattr(self, f"layer{stage}", nn.Sequential(first, Block(channels, channels, 1)))
-                before = channels
-            self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-            self.fc = nn.Linear(8 * width, CLASSES)
-
-        def forward(self, x):
-            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-            for stage in range(1, 5):
-                x = getattr(self, f"layer{stage}")(x)
-            return self.fc(self.avgpool(x).flatten(1))
-
-    return Net()
-
-
 def tensors(network: str, width: int, seed: int) -> dict[str, np.ndarray]:
     """Weights, by torchvision's names."""
     source = torch_resnet if network == "resnet18" else torch_vgg
@@ -117,7 +68,10 @@ def network(name: str, width: int, state: dict[str, np.ndarray], dtype: str):
     import torch
 
     import_zennit()
-    net = _resnet(width) if name == "resnet18" else torch_vgg.torch_model(width, CLASSES)
+    if name == "resnet18":
+        net = torch_resnet.torch_model(width, CLASSES, sys.modules["torchvision.models.resnet"].BasicBlock)
+    else:
+        net = torch_vgg.torch_model(width, CLASSES)
     net.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
     for parameter in net.parameters():
         parameter.requires_grad_(False)

@@ -20,6 +20,7 @@ from absl import flags, logging
 from frown_jax import cache
 from frown_jax.cli import common
 from frown_jax.config import ConfigError
+from frown_jax.data import store
 from frown_jax.data.load import load
 from frown_jax.ensemble import Ensemble
 from frown_jax.evaluation import data_for, evaluate
@@ -122,7 +123,8 @@ def _main(_: list[str]) -> None:
         raise ConfigError(
             f"{config.name} does not say where anything is on a face: --landmarks=CSV gives 68 points of each image"
         )
-    key = (config.name, data.fingerprint, _REGIONS.value, _LANDMARKS.value, *ids)
+    points = store.hash_of(pathlib.Path(_LANDMARKS.value).read_bytes()) if _LANDMARKS.value else ""
+    key = (config.name, data.fingerprint, _REGIONS.value, points, *ids)
     found = regions.find(find_one, data.classes, len(data), key, cache.folder(folder))
     out = (
         pathlib.Path(_OUT.value)

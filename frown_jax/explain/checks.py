@@ -24,9 +24,11 @@ _PATCHES = (8, 7, 6, 5, 4)  # along a side; the first that divides it
 
 
 def first_members(every: Sequence[Networks]) -> Iterator[tuple[Networks, Spec, Any]]:
-    """One member of each method: its networks, spec and variables."""
+    """One member of each method: its networks, spec and variables; of networks with one output a class."""
     seen = set()
     for networks in every:
+        if networks.model.classes != networks.classes:
+            continue
         for i, spec in enumerate(networks.specs):
             if spec.method not in seen:
                 seen.add(spec.method)
@@ -35,6 +37,11 @@ def first_members(every: Sequence[Networks]) -> Iterator[tuple[Networks, Spec, A
 
 
 _explained = jax.jit(attribute, static_argnums=(0, 1))
+
+
+def left_out(every: Sequence[Networks]) -> list[str]:
+    """Methods that are not checked: their networks have heads of groups."""
+    return list(dict.fromkeys(s.method for n in every if n.model.classes != n.classes for s in n.specs))
 
 
 def _images(shown: Shown, spec: Spec, count: int, size: int) -> tuple[np.ndarray, jax.Array]:

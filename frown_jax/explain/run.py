@@ -317,6 +317,11 @@ def _twins(report: Report, every: Sequence[Networks], shown: Shown, faces: list[
 
 def _check(report: Report, every: Sequence[Networks], shown: Shown, o: Options) -> None:
     section = "Can the maps be trusted?"
+    without = checks.left_out(every)
+    if without:
+        report.say(section, f"Not checked, because they have a head for each group: {', '.join(without)}.")
+    if len(without) == len({s.method for n in every for s in n.specs}):
+        return
     logging.info("checks of one member of each method: perturbation, noise, randomisation")
     faithful = checks.faithful(every, shown, o.method, o.checked, o.statistics)
     report.table(section, "faithfulness", faithful)
