@@ -131,7 +131,6 @@ def _main(_: list[str]) -> None:
         if _OUT.value
         else path / "explanations" / f"{config.name}-{_SPLIT.value}-{_name(options)}"
     )
-    out.mkdir(parents=True, exist_ok=True)
     shown = explain(every, data, config, predictions, found, out, options)
     logging.info("%s and the tables behind it are written", shown)
 

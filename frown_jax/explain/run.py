@@ -10,20 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from absl import logging
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.load import source_of
-from frown_jax.explain import checks, groups, measure, page, pictures, regions, twins
+from frown_jax.explain import checks, groups, measure, pictures, regions, twins
 from frown_jax.explain.attribution import Method
 from frown_jax.explain.explainer import ALIGNED_SIDE, Explainer
 from frown_jax.explain.measure import MeanMaps, Shown
 from frown_jax.explain.networks import Networks
 from frown_jax.faces.face import Face
-from frown_jax.rundir import RunDir
+from frown_jax.report.folder import Folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,39 +48,6 @@ class Options:
     attributes: tuple[str, ...]
     colours: str
     statistics: groups.Settings
-
-
-class Report:
-    """Writes tables and pictures, and remembers them for the page."""
-
-    def __init__(self, folder: pathlib.Path, title: str):
-        self.run = RunDir(folder)
-        self._title = title
-        self._sections: dict[str, list[str]] = {}
-
-    def say(self, section: str, text: str) -> None:
-        """A paragraph."""
-        self._sections.setdefault(section, []).append(page.paragraph(text))
-
-    def table(self, section: str, name: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> None:
-        """A CSV file; on the page some of its columns."""
-        self.run.write_csv(f"{name}.csv", frame)
-        self.show(section, frame[list(columns)] if columns else frame)
-
-    def show(self, section: str, frame: pd.DataFrame) -> None:
-        """A table on the page."""
-        self._sections.setdefault(section, []).append(page.table(frame))
-
-    def picture(self, section: str, name: str, figure: Figure, caption: str) -> None:
-        """A PNG file."""
-        self.run.replace(f"{name}.png", lambda p: figure.savefig(p, format="png", dpi=110))
-        fragment = page.picture(self.run.path / f"{name}.png", caption)
-        self._sections.setdefault(section, []).append(fragment)
-
-    def finish(self) -> pathlib.Path:
-        """Writes the page."""
-        self.run.write_text("index.html", page.page(self._title, self._sections))
-        return self.run.path / "index.html"
 
 
 def _with_columns(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
@@ -133,7 +99,7 @@ def _faces(config: ConfigDict, data: Dataset) -> list[Face] | None:
 
 
 def _compare_groups(
-    report: Report, tables: dict[str, pd.DataFrame], shown: Shown, o: Options, names: Sequence[str]
+    report: Folder, tables: dict[str, pd.DataFrame], shown: Shown, o: Options, names: Sequence[str]
 ) -> None:
     section = "Groups"
     attributes = {a: tuple(g for g in shown.data.attributes[a] if (shown.data.table[a] == g).any()) for a in names}
@@ -176,7 +142,7 @@ def _compare_groups(
 
 
 def _draw(
-    report: Report,
+    report: Folder,
     every: Sequence[Networks],
     table: pd.DataFrame,
     shown: Shown,
@@ -241,7 +207,7 @@ def explain(
       The page.
     """
     shown = Shown(data, found, predictions)
-    report = Report(folder, f"Explanations of {', '.join(dict.fromkeys(s.method for n in every for s in n.specs))}")
+    report = Folder(folder, f"Explanations of {', '.join(dict.fromkeys(s.method for n in every for s in n.specs))}")
     names = [a for a in (o.attributes or tuple(data.attributes)) if a in data.attributes]
     unknown = [a for a in o.attributes if a not in data.attributes]
     if unknown:
@@ -276,7 +242,7 @@ def explain(
     return report.finish()
 
 
-def _describe(report: Report, table: pd.DataFrame, shown: Shown, o: Options) -> None:
+def _describe(report: Folder, table: pd.DataFrame, shown: Shown, o: Options) -> None:
     section = "What was explained"
     right = table[table["outcome"] == measure.TP]
     report.say(
@@ -293,7 +259,7 @@ def _describe(report: Report, table: pd.DataFrame, shown: Shown, o: Options) -> 
     report.table(section, "classes", means.reset_index())
 
 
-def _twins(report: Report, every: Sequence[Networks], shown: Shown, faces: list[Face], o: Options) -> None:
+def _twins(report: Folder, every: Sequence[Networks], shown: Shown, faces: list[Face], o: Options) -> None:
     section = "Counterfactual twins"
     rows = measure.sample(shown.data.table, o.twins, o.statistics.seed)
     part = Shown(
@@ -315,7 +281,7 @@ def _twins(report: Report, every: Sequence[Networks], shown: Shown, faces: list[
     report.table(section, "twins", main.reset_index(drop=True))
 
 
-def _check(report: Report, every: Sequence[Networks], shown: Shown, o: Options) -> None:
+def _check(report: Folder, every: Sequence[Networks], shown: Shown, o: Options) -> None:
     section = "Can the maps be trusted?"
     without = checks.left_out(every)
     if without:

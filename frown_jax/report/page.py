@@ -1,4 +1,4 @@
-"""One self-contained HTML page of an explanation: pictures inside, text from data escaped, nothing fetched."""
+"""A self-contained HTML page: pictures inside, text from data escaped, nothing fetched."""
 
 from __future__ import annotations
 

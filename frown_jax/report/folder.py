@@ -1,0 +1,56 @@
+"""A folder of results: tables as CSV, figures as PNG and SVG, and one page that shows them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from frown_jax.report import page
+from frown_jax.rundir import RunDir
+
+# The same figure is the same file every time.
+_SVG = {"svg.hashsalt": "frown_jax", "svg.fonttype": "none"}
+
+
+class Folder:
+    """Writes tables and figures, and remembers them for the page.
+
+    Attributes:
+      run: the folder's files.
+    """
+
+    def __init__(self, path: pathlib.Path, title: str):
+        path.mkdir(parents=True, exist_ok=True)
+        self.run = RunDir(path)
+        self._title = title
+        self._sections: dict[str, list[str]] = {}
+
+    def say(self, section: str, text: str) -> None:
+        """A paragraph."""
+        self._sections.setdefault(section, []).append(page.paragraph(text))
+
+    def table(self, section: str, name: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> None:
+        """A CSV file; on the page, some of its columns."""
+        self.run.write_csv(f"{name}.csv", frame)
+        self.show(section, frame[list(columns)] if columns else frame)
+
+    def show(self, section: str, frame: pd.DataFrame) -> None:
+        """A table on the page."""
+        self._sections.setdefault(section, []).append(page.table(frame))
+
+    def picture(self, section: str, name: str, figure: Figure, caption: str) -> None:
+        """PNG and SVG files; the PNG is on the page."""
+        self.run.replace(f"{name}.png", lambda p: figure.savefig(p, format="png", dpi=110))
+        with matplotlib.rc_context(_SVG):
+            self.run.replace(f"{name}.svg", lambda p: figure.savefig(p, format="svg", metadata={"Date": None}))
+        fragment = page.picture(self.run.path / f"{name}.png", caption)
+        self._sections.setdefault(section, []).append(fragment)
+
+    def finish(self) -> pathlib.Path:
+        """Writes index.html, and returns its path."""
+        self.run.write_text("index.html", page.page(self._title, self._sections))
+        return self.run.path / "index.html"
