@@ -19,7 +19,6 @@ from frown_jax.progress import Progress
 from frown_jax.training_set import TrainingSet
 
 OUTCOMES = TP, FP, FN, TN = "TP", "FP", "FN", "TN"
-MEASURES = ("mass", "normalised", "rank", "hit", "background", "forehead", "hair")
 _MOST_BLOCKS = 256
 
 
@@ -152,6 +151,7 @@ def _table(
     area = local.area[i][:, :k]
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = mass[:, own, own] / area
+        beside = mass[:, :, part["background"]] / local.area[i][:, [part["background"]]]
     columns = {
         **{c: np.full(b * k, v, object if isinstance(v, str) else None) for c, v in spec_columns.items()},
         "image": np.repeat(rows, k),
@@ -166,6 +166,7 @@ def _table(
         "rank": local.rank[i].T.ravel(),
         "hit": local.hit[i].T.ravel(),
         **{name: mass[:, :, part[name]].ravel() for name in PARTS},
+        "background_normalised": beside.ravel(),
         "conserved": local.total[i].T.ravel(),
     }
     assert len(names) == mass.shape[2]
@@ -190,8 +191,9 @@ def measure(
 
     Returns:
       A table: member, method, seed, (draw), image (place in shown.data), target, outcome, probability, logit, the
-      measures of `localisation`, shares of PARTS, conserved (sum of relevance that began with 1). Positive relevance of
-      each class (of true positives) in each region, float64 [methods, K, R], means over images. Mean maps.
+      measures of `localisation`, shares of PARTS, background_normalised (over its share of the image), conserved (sum
+      of relevance that began with 1). Positive relevance of each class (of true positives) in each region, float64
+      [methods, K, R], means over images. Mean maps.
     """
     data = shown.data
     predictions = {m: part.set_index("id") for m, part in shown.predictions.groupby("member")}

@@ -56,8 +56,9 @@ def choose(table: pd.DataFrame, attribute: str, method: str, target: str, measur
 
 
 def likely_target(table: pd.DataFrame) -> str:
-    """The class with the most true positives."""
-    return str(table.loc[table["outcome"] == TP, "target"].value_counts().idxmax())
+    """The class with the most true positives whose region is known; '' if there is none."""
+    shown = table.loc[(table["outcome"] == TP) & np.isfinite(table["normalised"]), "target"]
+    return str(shown.value_counts().idxmax()) if len(shown) else ""
 
 
 def maps_of(explainers: Sequence[Explainer], shown: Shown, cases: Sequence[Case]) -> list[np.ndarray]:
@@ -94,54 +95,46 @@ def _outlined(axes, mask: np.ndarray) -> None:
 def gallery(
     shown: Shown, cases: Sequence[Case], maps: Sequence[np.ndarray], title: str, colours: str = "bwr"
 ) -> Figure:
-    """A row a case: image, signed map, map over the grey image with the region outlined, bars.
+    """A column a case: image, signed map, map over the grey image with the region outlined, bars.
 
-    One colour scale for the whole gallery, so that maps can be compared; its end, the 99.5th percentile of |R|, is
-    printed.
+    One colour scale for the whole gallery, so that maps can be compared: the median over cases of the 99.5th percentile
+    of |R|. Its end is printed; single maps beyond it are cut.
     """
-    scale = float(np.percentile(np.abs(np.stack(maps)), _CLIP)) or 1.0
-    figure = Figure(figsize=(9.2, 1.75 * len(cases) + 0.9), layout="constrained")
-    grid = figure.subplots(len(cases), 4, squeeze=False, width_ratios=(1, 1, 1, 1.5))
-    shades = COLOURS[colours]
+    scale = float(np.median([np.percentile(np.abs(m), _CLIP) for m in maps])) or 1.0
+    figure = Figure(figsize=(1.3 * len(cases) + 0.9, 6.1), layout="constrained")
+    grid = figure.subplots(4, len(cases), squeeze=False, height_ratios=(1, 1, 1, 0.75)).T
+    signed = {"cmap": COLOURS[colours], "vmin": -scale, "vmax": scale, "extent": (0, 1, 1, 0)}
+    grey_scale = {"cmap": "gray", "vmin": 0, "vmax": 1, "extent": (0, 1, 1, 0)}
     for axes, case, found in zip(grid, cases, maps, strict=True):
         place = int(case.row["image"])
         image = shown.data.images[place]
         mask = shown.regions.masks(np.array([place]))[0, shown.data.classes.index(case.target)]
-        extent = (0, 1, 1, 0)
         grey = image.astype(np.float32).mean(-1) / 255
-        axes[0].imshow(image, extent=extent, interpolation="bilinear")
-        signed = {"cmap": shades, "vmin": -scale, "vmax": scale, "extent": extent}
+        axes[0].imshow(image, extent=(0, 1, 1, 0), interpolation="bilinear")
         axes[1].imshow(found, interpolation="nearest", **signed)
-        axes[2].imshow(0.25 + 0.65 * grey, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="bilinear")
-        alpha = np.clip(np.abs(found) / scale, 0, 1)
-        axes[2].imshow(
-            found, cmap=shades, vmin=-scale, vmax=scale, alpha=alpha, extent=extent, interpolation="bilinear"
-        )
+        axes[2].imshow(0.25 + 0.65 * grey, interpolation="bilinear", **grey_scale)
+        axes[2].imshow(found, alpha=np.clip(np.abs(found) / scale, 0, 1), interpolation="bilinear", **signed)
         for a in axes[1:3]:
             _outlined(a, mask)
         for a in axes[:3]:
             _bare(a)
         values = [float(case.row[name]) for name in _BARS]
-        axes[3].barh(
-            range(len(_BARS)), np.nan_to_num(values), color=["#b35806", "#888888", "#888888", "#888888"], height=0.6
-        )
-        names = ["its region", *_BARS[1:]]
-        axes[3].set_yticks(range(len(_BARS)), names, fontsize=7)
+        axes[3].barh(range(len(_BARS)), np.nan_to_num(values), color=["#b35806"] + 3 * ["#888888"], height=0.65)
+        axes[3].set_yticks(range(len(_BARS)), ["its region", *_BARS[1:]] if axes is grid[0] else [], fontsize=7)
         axes[3].invert_yaxis()
         axes[3].set_xlim(0, 1)
+        axes[3].set_xticks([0, 1])
         axes[3].tick_params(axis="x", labelsize=6)
         for side in ("top", "right"):
             axes[3].spines[side].set_visible(False)
-        axes[3].set_title(
-            f"{case.group}, {case.outcome} ({case.choice}): p = {case.row['probability']:.2f}, "
-            f"{case.row['normalised']:.1f} x uniform",
-            fontsize=7,
-            loc="left",
-        )
+        axes[0].set_title(f"{case.group}\n{case.outcome}, {case.choice}", fontsize=7)
+        axes[3].set_title(f"p = {case.row['probability']:.2f}\n{case.row['normalised']:.1f} x uniform", fontsize=6)
     for axes, name in zip(grid[0][:3], ("image", "relevance", "over the image"), strict=True):
-        axes.set_title(name, fontsize=8)
+        axes.set_ylabel(name, fontsize=8)
     pro, contra = ("red", "blue") if colours == "bwr" else ("orange", "purple")
-    explained = f"{pro} speaks for, {contra} against; full colour at |R| = {scale:.2g}"
+    explained = (
+        f"{pro} speaks for, {contra} against; full colour from |R| = {scale:.2g}; bars: shares of what speaks for"
+    )
     figure.suptitle(f"{title}\n{explained}", fontsize=9)
     return figure
 

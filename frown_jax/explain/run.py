@@ -108,7 +108,7 @@ def _compare_groups(
         report.say(section, "No attribute with two groups: nothing to compare.")
         return
     first = next(iter(tables.values()))
-    measures = ("normalised", "rank", "background")
+    measures = ("normalised", "rank", "background_normalised")
     logging.info("comparing groups and training sets")
     levels = groups.levels(first, attributes, measures, o.statistics)
     report.run.write_csv("levels.csv", levels)
@@ -150,10 +150,10 @@ def _draw(
     o: Options,
     names: Sequence[str],
 ) -> None:
-    if not (table["outcome"] == measure.TP).any():
+    target = pictures.likely_target(table)
+    if not target:
         report.say("Gallery", "There is no true positive to show.")
         return
-    target = pictures.likely_target(table)
     explainers = [Explainer(n, o.method, 1, 1, keep_maps=True) for n in every]
     by = names[0] if names else ""
     drawn = table if by else table.assign(everybody="everybody")
