@@ -136,15 +136,15 @@ def test_the_folder_has_a_csv_behind_each_figure_and_a_page(tmp_path, attributes
         table = data.table.drop(columns=["race", "gender", "age"])
         data = Dataset("toy", table, data.images, data.classes, {}, "0", notes=("<b>a note</b>",))
     else:
-        for unit in (1, 12):
-            data.table[f"AU{unit}"] = np.arange(len(data)) % 2
+        table = data.table.drop(columns="age").assign(AU1=np.arange(len(data)) % 2, AU12=0)
+        data = Dataset("toy", table, data.images, data.classes, attribute_vocabularies(table), "0")
     page = explore(data, Folder(tmp_path, "toy"), 10, 20, 0)
     names = {p.stem for p in tmp_path.glob("*.png")}
     assert names == {p.stem for p in tmp_path.glob("*.svg")}
     text = page.read_text()
     assert "<script" not in text and 'src="http' not in text and text.count("<figure>") == len(names)
     if attributes:
-        assert {f"{a}-given-{b}" for a in ("emotion", "race") for b in ("age", "gender")} <= names
+        assert {f"{a}-given-{b}" for a in ("emotion", "race") for b in ("gender",)} <= names
         percent = pd.read_csv(tmp_path / "race-given-emotion.csv")
         np.testing.assert_allclose(percent[list(schema.RACES)].sum(axis=1), 100)
         assert "units-given-race" in names

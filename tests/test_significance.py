@@ -100,6 +100,7 @@ def test_degenerate_input_is_nan():
     assert np.isnan(significance.friedman(np.full((4, 3), np.nan)).p_value)
     assert np.isnan(significance.cohens_d(np.ones(3), np.ones(3)))
     assert np.isnan(significance.levene(np.ones(3), np.ones(3)))
+    assert np.isnan(significance.levene(np.array([1.0, 2.0]), np.array([3.0, 3.5])))  # of two, no spread can be judged
     assert np.isnan(significance.wilcoxon(np.ones(3), np.ones(3)))
 
 

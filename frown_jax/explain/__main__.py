@@ -54,6 +54,7 @@ _LANDMARKS = flags.DEFINE_string(
     "landmarks", "", "CSV of 68 landmarks: id, x0, y0, ... x67, y67, as shares of the image (0 to 1)."
 )
 _REGIONS = flags.DEFINE_enum("regions", landmarks.POLYGON, list(landmarks.SHAPES), "Shape of regions from landmarks.")
+_TARGET = flags.DEFINE_string("target", "", "Class shown in pictures; by default the one with the most true positives.")
 _COLOURS = flags.DEFINE_enum("colours", "bwr", list(pictures.COLOURS), "Of maps; orange_purple is colour-blind safe.")
 _RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Of the bootstrap.", lower_bound=2)
 _LEVEL = flags.DEFINE_float("level", 0.95, "Of confidence.", lower_bound=0.5, upper_bound=0.999)
@@ -105,6 +106,7 @@ def _main(_: list[str]) -> None:
         checked=_CHECKED.value,
         attributes=tuple(_ATTRIBUTES.value),
         colours=_COLOURS.value,
+        target=_TARGET.value,
         statistics=groups.Settings(_RESAMPLES.value, 2 * _RESAMPLES.value, _LEVEL.value, _SEED.value),
     )
     ensemble = Ensemble(path)

@@ -105,7 +105,7 @@ def gallery(
     grid = figure.subplots(4, len(cases), squeeze=False, height_ratios=(1, 1, 1, 0.75)).T
     signed = {"cmap": COLOURS[colours], "vmin": -scale, "vmax": scale, "extent": (0, 1, 1, 0)}
     grey_scale = {"cmap": "gray", "vmin": 0, "vmax": 1, "extent": (0, 1, 1, 0)}
-    for axes, case, found in zip(grid, cases, maps, strict=True):
+    for column, (axes, case, found) in enumerate(zip(grid, cases, maps, strict=True)):
         place = int(case.row["image"])
         image = shown.data.images[place]
         mask = shown.regions.masks(np.array([place]))[0, shown.data.classes.index(case.target)]
@@ -120,7 +120,9 @@ def gallery(
             _bare(a)
         values = [float(case.row[name]) for name in _BARS]
         axes[3].barh(range(len(_BARS)), np.nan_to_num(values), color=["#b35806"] + 3 * ["#888888"], height=0.65)
-        axes[3].set_yticks(range(len(_BARS)), ["its region", *_BARS[1:]] if axes is grid[0] else [], fontsize=7)
+        axes[3].set_yticks(
+            range(len(_BARS)), ["its region", *_BARS[1:]] if column == 0 else [""] * len(_BARS), fontsize=7
+        )
         axes[3].invert_yaxis()
         axes[3].set_xlim(0, 1)
         axes[3].set_xticks([0, 1])

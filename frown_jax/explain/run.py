@@ -37,6 +37,7 @@ class Options:
       checked: images of the checks; 0: no checks.
       attributes: to compare; (): all of the data set.
       colours: of signed maps, see pictures.COLOURS.
+      target: class that is shown; '' is the one with the most true positives.
       statistics: of intervals and tests.
     """
 
@@ -47,6 +48,7 @@ class Options:
     checked: int
     attributes: tuple[str, ...]
     colours: str
+    target: str
     statistics: groups.Settings
 
 
@@ -150,7 +152,7 @@ def _draw(
     o: Options,
     names: Sequence[str],
 ) -> None:
-    target = pictures.likely_target(table)
+    target = o.target or pictures.likely_target(table)
     if not target:
         report.say("Gallery", "There is no true positive to show.")
         return
@@ -209,6 +211,8 @@ def explain(
     shown = Shown(data, found, predictions)
     report = Folder(folder, f"Explanations of {', '.join(dict.fromkeys(s.method for n in every for s in n.specs))}")
     names = [a for a in (o.attributes or tuple(data.attributes)) if a in data.attributes]
+    if o.target and o.target not in data.classes:
+        raise ConfigError(f"--target={o.target}: the run predicts {', '.join(data.classes)}")
     unknown = [a for a in o.attributes if a not in data.attributes]
     if unknown:
         raise ConfigError(f"--attributes names {', '.join(unknown)}; the data has {', '.join(data.attributes)}")

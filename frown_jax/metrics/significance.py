@@ -109,19 +109,23 @@ def cohens_d(method: Array, control: Array) -> float:
     return float((a.mean() - b.mean()) / np.sqrt(pooled)) if pooled > 0 else float("nan")
 
 
+_FEWEST_FOR_SPREAD = 3
+
+
 def levene(method: Array, control: Array) -> float:
     """Brown-Forsythe's form of Levene's test (medians) that two methods vary alike relative to their means.
 
     Values are divided by their mean first, as Qian et al. 2021 do for seed-to-seed variance.
 
     Returns:
-      p-value; NaN with fewer than two values of either, a zero mean, or no spread at all.
+      p-value; NaN with fewer than three values of either (two lie equally far from their median, so that the test would
+      see no variance to compare with), a zero mean, or no spread at all.
     """
     groups = []
     for values in (method, control):
         v = np.asarray(values, np.float64)
         v = v[np.isfinite(v)]
-        if len(v) < 2 or v.mean() == 0:
+        if len(v) < _FEWEST_FOR_SPREAD or v.mean() == 0:
             return float("nan")
         groups.append(v / v.mean())
     if all(np.ptp(g) == 0 for g in groups):

@@ -50,6 +50,10 @@ class Folder:
         fragment = page.picture(self.run.path / f"{name}.png", caption)
         self._sections.setdefault(section, []).append(fragment)
 
+    def add(self, section: str, fragment: str) -> None:
+        """HTML of `report.page`."""
+        self._sections.setdefault(section, []).append(fragment)
+
     def finish(self) -> pathlib.Path:
         """Writes index.html, and returns its path."""
         self.run.write_text("index.html", page.page(self._title, self._sections))

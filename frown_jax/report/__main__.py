@@ -1,0 +1,37 @@
+"""One self-contained page of finished runs, with the tables and figures behind it; nothing is trained again.
+
+  python -m frown_jax.report runs/mitigation_grid-faces-0a1b2c3d --out=report
+  python -m frown_jax.report runs/a runs/b --out=report
+
+Leaves index.html, which opens offline, and beside it every table as CSV (the headline also as LaTeX) and every figure
+as PNG and SVG.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags, logging
+
+from frown_jax.cli import common
+from frown_jax.report.build import build
+from frown_jax.report.stored import read
+
+_OUT = flags.DEFINE_string("out", "", "Folder of the report; by default `report` in the first run's directory.")
+
+
+def _main(arguments: list[str]) -> None:
+    if not arguments:
+        common.fail("give at least one run directory (--help tells more)")
+    runs = [read(pathlib.Path(a)) for a in arguments]
+    page = build(runs, pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(arguments[0]) / "report")
+    logging.info("%s and the tables behind it are written", page)
+
+
+def main() -> None:
+    """Entry point."""
+    common.run(_main, __doc__ or "", takes_files=True)
+
+
+if __name__ == "__main__":
+    main()
