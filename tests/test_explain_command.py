@@ -4,7 +4,6 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -62,7 +61,8 @@ def test_the_command_leaves_tables_pictures_and_a_page(run, tmp_path):
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(out / "measures.parquet")
     assert len(table) == 24 * 2 * 7 and table["image"].nunique() == 24
-    np.testing.assert_allclose(table["face"] + table["background"], 1, atol=0.75)  # parts are shares
+    # Parts do not overlap, but where their edges fall within a pixel of another resolution it may count for two.
+    assert (table["face"] + table["hair"].fillna(0) + table["background"]).dropna().max() <= 1.03
     assert table[["mass", "rank", "hit", "face", "background"]].stack().dropna().between(0, 1 + 1e-5).all()
     assert table.loc[table["target"] == "Neutral", "mass"].isna().all()  # nothing has to move in a neutral face
     assert (out / "specificity.png").stat().st_size > 5000

@@ -104,7 +104,8 @@ def _parts(t: Tables, face: Face) -> tuple[jax.Array, jax.Array]:
     found = found.at[:3].set(found[:3] & ~empty)
     coverage = found.reshape(len(PARTS), SIZE, GRID // SIZE, SIZE, GRID // SIZE).mean((2, 4))
     points = geometry.project(face, rendered[t.landmarks])[:, :2] / samples.VIEW_SIDE
-    majority = (coverage >= 0.5).at[-1].set(coverage[-1] > 0.5)
+    # A tie is the face's: parts do not overlap.
+    majority = (coverage >= 0.5).at[2:].set(coverage[2:] > 0.5)
     return majority, jnp.stack([0.5 + points[:, 0], 0.5 - points[:, 1]], 1)
 
 
