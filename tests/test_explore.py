@@ -8,7 +8,7 @@ from scipy import stats
 from frown_jax import schema
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
 from frown_jax.explore import counts
-from frown_jax.explore.__main__ import explore
+from frown_jax.explore.run import explore
 from frown_jax.report.folder import Folder
 from tests.conftest import toy
 
