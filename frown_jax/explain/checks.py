@@ -14,7 +14,7 @@ import pandas as pd
 from frown_jax import augment
 from frown_jax.explain import faithfulness, sanity
 from frown_jax.explain.attribution import Method, attribute
-from frown_jax.explain.groups import Settings
+from frown_jax.explain.groups import Settings, interval
 from frown_jax.explain.measure import Shown
 from frown_jax.explain.networks import Networks
 from frown_jax.members import Spec
@@ -36,7 +36,12 @@ def first_members(every: Sequence[Networks]) -> Iterator[tuple[Networks, Spec, A
                 yield networks, spec, networks.variables(own)
 
 
-_explained = jax.jit(attribute, static_argnums=(0, 1))
+_explained = jax.jit(attribute, static_argnums=(0, 1, 4))
+
+
+def _likeliest(outputs: jax.Array) -> jax.Array:
+    """One map of each image: of its highest output."""
+    return jax.nn.one_hot(outputs.argmax(1), outputs.shape[-1], dtype=outputs.dtype)[None]
 
 
 def left_out(every: Sequence[Networks]) -> list[str]:
@@ -57,9 +62,8 @@ def _over_subjects(
     each = pd.Series(values).groupby(subjects).mean().to_numpy()
     rng = np.random.default_rng(s.seed)
     drawn = statistic(each[rng.integers(0, len(each), (s.resamples, len(each)))], axis=1)
-    tail = (1 - s.level) / 2
-    lower, upper = np.quantile(drawn, [tail, 1 - tail])
-    return {"value": float(statistic(each)), "lower": float(lower), "upper": float(upper), "subjects": len(each)}
+    lower, upper = interval(drawn, s.level)
+    return {"value": float(statistic(each)), "lower": lower, "upper": upper, "subjects": len(each)}
 
 
 def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int, s: Settings) -> pd.DataFrame:
@@ -86,9 +90,8 @@ def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int
         sensitive = []
         for first in range(0, len(place), _BATCH):
             part = x[first : first + _BATCH]
-            outputs, maps = _explained(method, model, variables, part)
-            chosen = outputs[:, : networks.classes].argmax(1)
-            own = maps[chosen, jnp.arange(len(part))]
+            outputs, maps = _explained(method, model, variables, part, _likeliest)
+            chosen, own = outputs.argmax(1), maps[0]
             key = jax.random.key(first)
             for order, fill in itertools.product(faithfulness.ORDERS, faithfulness.FILLS):
                 curve = faithfulness.perturbation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 from collections.abc import Callable, Mapping
 
 from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
@@ -29,7 +30,7 @@ _RULES: Mapping[str, tuple[Callable[..., Rule], tuple[str, ...]]] = {
     "zplus": (ZPlus, ()),
     "alphabeta": (AlphaBeta, ("alpha", "beta")),
     "gamma": (Gamma, ("gamma",)),
-    "zbox": (ZBox, ()),
+    "zbox": (functools.partial(ZBox, low=LOW, high=HIGH), ()),
     "wsquare": (WSquare, ()),
     "flat": (Flat, ()),
 }
@@ -120,8 +121,6 @@ def _rule(key: str, text: str) -> Rule | str:
     if len(numbers) > len(fields):
         raise ConfigError(f"--composite: {name} takes {len(fields)} numbers, not {len(numbers)}")
     values = {f: _number(n, text) for f, n in zip(fields, numbers, strict=False)}
-    if made is ZBox:
-        return ZBox(low=LOW, high=HIGH)
     try:
         return made(**values)
     except ValueError as e:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.explain.measure import TP
+from frown_jax.metrics import bootstrap
 from frown_jax.metrics.significance import holm
 
 # A difference is called stable if all composites and this share of the members that have one agree in its sign.
@@ -61,9 +62,9 @@ def _adjusted(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shift[..., 0] - slope * shift[..., 1]
 
 
-def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    tail = (1 - level) / 2
-    lower, upper = np.quantile(values, [tail, 1 - tail])
+def interval(replicates: np.ndarray, level: float) -> tuple[float, float]:
+    """Percentile interval of one value's replicates [B]."""
+    lower, upper = bootstrap.percentile(replicates[:, None], level)[:, 0]
     return float(lower), float(upper)
 
 
@@ -78,14 +79,14 @@ def between(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
     x, y = a.to_numpy(np.float64), b.to_numpy(np.float64)
     out = {"a": float(x[:, 0].mean()), "b": float(y[:, 0].mean()), "difference": float(x[:, 0].mean() - y[:, 0].mean())}
     xs, ys = x[_drawn(rng, len(x), s.resamples)], y[_drawn(rng, len(y), s.resamples)]
-    out["lower"], out["upper"] = _interval(xs[..., 0].mean(1) - ys[..., 0].mean(1), s.level)
+    out["lower"], out["upper"] = interval(xs[..., 0].mean(1) - ys[..., 0].mean(1), s.level)
     pool = np.concatenate([x[:, 0], y[:, 0]])
     mixed = rng.permuted(np.broadcast_to(pool, (s.permutations, len(pool))), axis=1)
     null = mixed[:, : len(x)].mean(1) - mixed[:, len(x) :].mean(1)
     as_far = np.abs(null) >= abs(out["difference"]) - 1e-12
     out["p"] = float((1 + as_far.sum()) / (1 + s.permutations))
     out["adjusted"] = float(_adjusted(x, y))
-    out["adjusted_lower"], out["adjusted_upper"] = _interval(_adjusted(xs, ys), s.level)
+    out["adjusted_lower"], out["adjusted_upper"] = interval(_adjusted(xs, ys), s.level)
     return out
 
 
@@ -95,7 +96,7 @@ def paired(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
     rng = np.random.default_rng(s.seed)
     change = (both["value_a"] - both["value_b"]).to_numpy(np.float64)
     out = {"a": float(both["value_a"].mean()), "b": float(both["value_b"].mean()), "difference": float(change.mean())}
-    out["lower"], out["upper"] = _interval(change[_drawn(rng, len(change), s.resamples)].mean(1), s.level)
+    out["lower"], out["upper"] = interval(change[_drawn(rng, len(change), s.resamples)].mean(1), s.level)
     signs = rng.choice((-1.0, 1.0), (s.permutations, len(change)))
     as_far = np.abs((signs * change).mean(1)) >= abs(out["difference"]) - 1e-12
     out["p"] = float((1 + as_far.sum()) / (1 + s.permutations))
@@ -241,7 +242,7 @@ def levels(
             if not len(values):
                 continue
             rng = np.random.default_rng(s.seed)
-            lower, upper = _interval(values[_drawn(rng, len(values), s.resamples)].mean(1), s.level)
+            lower, upper = interval(values[_drawn(rng, len(values), s.resamples)].mean(1), s.level)
             rows.append(
                 {
                     "method": method,

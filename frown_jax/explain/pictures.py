@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from frown_jax.explain.explainer import Explainer
 from frown_jax.explain.measure import FN, FP, TN, TP, MeanMaps, Shown, head_groups
 from frown_jax.explain.regions import alignment
+from frown_jax.report.style import clean
 
 # Signed colours: for is red, against is blue, as in the study; and a pair that colour-blind readers tell apart.
 COLOURS = {
@@ -127,8 +128,7 @@ def gallery(
         axes[3].set_xlim(0, 1)
         axes[3].set_xticks([0, 1])
         axes[3].tick_params(axis="x", labelsize=6)
-        for side in ("top", "right"):
-            axes[3].spines[side].set_visible(False)
+        clean(axes[3])
         axes[0].set_title(f"{case.group}\n{case.outcome}, {case.choice}", fontsize=7)
         axes[3].set_title(f"p = {case.row['probability']:.2f}\n{case.row['normalised']:.1f} x uniform", fontsize=6)
     for axes, name in zip(grid[0][:3], ("image", "relevance", "over the image"), strict=True):
@@ -215,8 +215,7 @@ def bars(levels: pd.DataFrame, attribute: str, groups: Sequence[str], measure: s
         axes.axhline(1, color="#222222", linewidth=0.8, linestyle="--")
         axes.set_title(method, loc="left", fontsize=9)
         axes.set_ylabel("x uniform" if measure == "normalised" else measure, fontsize=8)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        clean(axes)
     grid[-1].set_xticks(range(len(targets)), targets, rotation=90, fontsize=8)
     grid[0].legend(frameon=False, fontsize=8, ncols=len(groups))
     figure.suptitle("Relevance inside each unit's region (true positives), with intervals over subjects", fontsize=9)

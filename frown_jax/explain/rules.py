@@ -63,12 +63,14 @@ class Share:
       bias: [D] in the denominator; None: none.
       coefficient: of the share.
       mask: which outputs it is for; None: all.
+      total: the parts' outputs with the bias, where they are known already.
     """
 
     parts: Sequence[tuple[Array, Array]]
     bias: Array | None
     coefficient: float = 1.0
     mask: Array | None = None
+    total: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Epsilon(Rule):
     """R_in = x * W^T (R / stab(z)): LRP-epsilon, and LRP-0 with stabiliser 0."""
 
     def shares(self, x, w, b, z, nonnegative):
-        return [Share([(x, w)], b)]
+        return [Share([(x, w)], b, total=z)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,9 +213,8 @@ def propagate(
     shares = rule.shares(x, w, b, z, nonneg)
     total = jnp.zeros((), x.dtype)
     for share in shares:
-        if isinstance(rule, Epsilon):
-            denominator = z  # the layer's own outputs, computed already
-        else:
+        denominator = share.total
+        if denominator is None:
             parts = (op(a, k) for a, k in share.parts)
             denominator = functools.reduce(jnp.add, parts)
             if share.bias is not None:

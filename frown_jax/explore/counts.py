@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
+from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
 from frown_jax.data.dataset import Dataset, au_columns
+from frown_jax.metrics import bootstrap
 
 TINY = 10  # images: fewer say nothing about a group
 _MISSING = "not known"
@@ -130,10 +132,7 @@ def associations(
         drawn = rng.multinomial(subjects, np.full(subjects, 1 / max(1, subjects)), resamples).astype(np.float32)
         shape = (len(known[a]), len(known[b]))
         replicates = [cramers_v(row.reshape(shape)) for row in drawn @ counts]
-        tail = (1 - level) / 2
-        found = np.array(replicates)
-        defined = found[np.isfinite(found)]
-        lower, upper = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (np.nan, np.nan)
+        lower, upper = bootstrap.percentile(np.array(replicates)[:, None], level)[:, 0]
         value = cramers_v(counts.sum(0).reshape(shape))
         rows.append({"a": a, "b": b, "n": int(there.sum()), "cramers_v": value, "lower": lower, "upper": upper})
     out = pd.DataFrame(rows, columns=["a", "b", "n", "cramers_v", "lower", "upper"])
@@ -142,8 +141,6 @@ def associations(
 
 def pixels(data: Dataset) -> pd.DataFrame:
     """Mean and standard deviation of each image's pixels: of the image (0 to 1), and as the networks see it."""
-    from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
-
     mean, sd = np.empty((2, len(data))), np.empty((2, len(data)))
     for first in range(0, len(data), 512):
         part = data.images[first : first + 512].astype(np.float32) / 255

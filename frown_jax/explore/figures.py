@@ -9,14 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from frown_jax.data.dataset import Dataset
-
-# Okabe & Ito's palette: told apart by colour-blind readers.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999", "#000000")
-
-
-def _clean(axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+from frown_jax.report.style import PALETTE, clean
 
 
 def bars(counts: pd.DataFrame, title: str) -> Figure:
@@ -36,7 +29,7 @@ def bars(counts: pd.DataFrame, title: str) -> Figure:
     if len(splits) > 1:
         axes.legend(frameon=False, fontsize=8)
     axes.set_title(title, loc="left", fontsize=10)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -56,7 +49,7 @@ def conditional(percent: pd.DataFrame, of: str, given: str) -> Figure:
     axes.set_title(f"{of} within each {given}", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=7, ncols=min(columns, 4), loc="upper right")
     axes.margins(y=0.25)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -98,7 +91,7 @@ def strengths(table: pd.DataFrame) -> Figure:
     axes.set_xlim(left=0)
     axes.set_xlabel("Cramer's V (0: independent, 1: one tells the other)", fontsize=8)
     axes.set_title("How strongly variables go together", loc="left", fontsize=10)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -120,7 +113,7 @@ def histograms(pixels: pd.DataFrame, groups: Mapping[str, np.ndarray], title: st
             axes.hist(values, edges, density=True, histtype="step", label=f"{group} ({len(values):,})", **style)
         axes.set_xlabel(label, fontsize=8)
         axes.set_yticks([])
-        _clean(axes)
+        clean(axes)
     grid[0, 0].legend(frameon=False, fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure

@@ -9,13 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999", "#000000")
+from frown_jax.report.style import PALETTE, clean
+
 _GREY = "#777777"
-
-
-def _clean(axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def curves(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
@@ -40,7 +36,7 @@ def curves(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         axes.set_title(label, loc="left", fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)
-        _clean(axes)
+        clean(axes)
     if 1 < len(methods) <= 10:
         grid[0, 0].legend(frameon=False, fontsize=7)
     return figure
@@ -77,7 +73,7 @@ def tradeoff(points: pd.DataFrame, runs: pd.DataFrame, attribute: str) -> Figure
     axes.set_xlabel(f"gap in accuracy between groups of {attribute} (less is fairer)", fontsize=8)
     axes.set_ylabel("accuracy", fontsize=8)
     axes.legend(frameon=False, fontsize=7, loc="best")
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -97,7 +93,7 @@ def differences(table: pd.DataFrame, title: str) -> Figure:
     axes.set_yticks(at, table["method"], fontsize=7)
     axes.set_title(title, loc="left", fontsize=9)
     axes.set_xlabel("difference to the control; filled: shown after correction", fontsize=8)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -121,7 +117,7 @@ def levelling(table: pd.DataFrame, attribute: str) -> Figure:
     axes.set_ylabel("change of the worst group's accuracy", fontsize=8)
     axes.set_title(f"By {attribute}; above the dashed line the gap closes", loc="left", fontsize=9)
     axes.legend(frameon=False, fontsize=7)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -145,7 +141,7 @@ def critical_difference(ranks: pd.Series, difference: float, title: str) -> Figu
     axes.set_yticks(at, ranks.index, fontsize=7)
     axes.set_xlabel("mean rank over seeds (1 is best)", fontsize=8)
     axes.set_title(title, loc="left", fontsize=9)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -218,5 +214,5 @@ def reliability(parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) 
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, fontsize=7)
-    _clean(axes)
+    clean(axes)
     return figure

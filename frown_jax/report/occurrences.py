@@ -7,6 +7,7 @@ from absl import logging
 from matplotlib.figure import Figure
 
 from frown_jax.faces.action_units import AU_NAMES
+from frown_jax.report.style import clean
 from frown_jax.rundir import RunDir
 
 
@@ -33,8 +34,7 @@ def figure(counts: pd.DataFrame, fewest: int = 0) -> Figure:
         axes.axhline(fewest, color="#888888", linewidth=0.8, linestyle="--")
         title += f" (at least {fewest:,} images)"
     axes.set_title(title, loc="left", fontsize=10)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    clean(axes)
     return found
 
 
