@@ -1,6 +1,8 @@
 """The report: its numbers against slow forms and the stored tables; every shape of run renders."""
 
+import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,105 +10,167 @@ import pytest
 
 from frown_jax import schema
 from frown_jax.config import ConfigError
-from frown_jax.metrics import read as metrics_read
-from frown_jax.metrics.analysis import Settings
-from frown_jax.metrics.bootstrap import Bootstrap
-from frown_jax.report import build, charts, files, page, stored
-from frown_jax.rundir import RunDir
+from frown_jax.report import action_units, build, chart, comparing, groups, page, stored, studies
+from tests.runs import CLASSES, drawn, finished
 
-CLASSES = schema.EMOTIONS
+SECTIONS = tuple(build.PARTS)
 
 
-def predicted(methods, seeds, images=60, seed=0):
-    """Predictions of members that are right about as often as their number says."""
-    rng = np.random.default_rng(seed)
-    truth = rng.integers(0, 7, images)
-    people = {a: np.array(v, object)[rng.integers(0, len(v), images)] for a, v in schema.ATTRIBUTES.items()}
-    parts = []
-    for m, method in enumerate(methods):
-        for s in range(seeds):
-            p = rng.dirichlet(np.ones(7), images)
-            right = rng.random(images) < 0.3 + 0.1 * m
-            p[right, truth[right]] += 1
-            p /= p.sum(1, keepdims=True)
-            frame = pd.DataFrame({f"p_{c}": p[:, k].astype(np.float32) for k, c in enumerate(CLASSES)})
-            frame = frame.assign(member=m * seeds + s, method=method, seed=s, split="test", **people)
-            frame["id"] = [f"i{i}" for i in range(images)]
-            frame["emotion"] = np.array(CLASSES, object)[truth]
-            frame["prediction"] = np.array(CLASSES, object)[p.argmax(1)]
-            parts.append(frame)
-    return pd.concat(parts, ignore_index=True)
+def charts_of(text):
+    """What a page's script reads: of each chart the drawing, the data as a table, and the names of the choices."""
+    found = {}
+    pattern = (
+        r'<figure class="chart" id="([^"]+)" data-choices="([^"]+)">.*?class="spec">(.*?)</script>'
+        r'.*?class="data">(.*?)</script>'
+    )
+    for name, options, spec, data in re.findall(pattern, text, flags=re.S):
+        columns = json.loads(data)
+        table = {k: [c["of"][i] for i in c["at"]] if isinstance(c, dict) else c for k, c in columns.items()}
+        found[name] = json.loads(spec), pd.DataFrame(table), json.loads(html.unescape(options))
+    return found
 
 
-def finished(path, methods=("baseline", "other"), seeds=2, attributes=("gender",), without=()):
-    """A run directory as a run leaves it."""
-    path.mkdir()
-    run = RunDir(path)
-    table = predicted(methods, seeds)
-    known = {a: schema.ATTRIBUTES[a] for a in attributes}
-    table = table.drop(columns=[a for a in schema.ATTRIBUTES if a not in attributes])
-    outcomes = metrics_read.outcomes(table, {k: tuple(v) for k, v in known.items()}, CLASSES)
-    settings = Settings(crossed=1, bootstrap=Bootstrap(20))
-    found, _ = files.analyse_and_write(run, outcomes, None, settings, split="test")
-    run.write_csv("results.csv", found.results.assign(split="test", member=0))
-    run.write_parquet("predictions.parquet", table)
-    run.write_json("config.json", {"config": {"epochs": 2, "data": {"name": "toy"}}, "points": [{}], "overrides": {}})
-    run.write_json("data.json", {"name": "toy", "fingerprint": "0", "classes": CLASSES, "attributes": known})
-    run.write_json("versions.json", {"device": "<b>none</b>"})
-    run.write_json("timing.json", {"training_seconds": 1.5})
-    lines = [
-        {"epoch": e, "member": m, "method": method, "train_loss": 2.0 - e, "val_loss": 2.0, "val_accuracy": 0.5}
-        for e in range(2)
-        for m, method in enumerate(methods)
-    ]  # fmt: skip
-    run.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": 2, "mem')
-    for name in without:
-        (path / name).unlink()
-    return path
+def report(run, folder, stills=False):
+    text = build.build([stored.read(run)], folder, stills).read_text()
+    for section in SECTIONS:
+        assert f"<h2>{section}</h2>" in text
+    return text
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """A run of three methods, its page's text, and the report's folder."""
+    path = tmp_path_factory.mktemp("grid")
+    run = finished(path / "run", ("a", "b", "c"), attributes=("race", "gender"), crossed=2, seeds=3)
+    return run, report(run, path / "report", stills=True), path / "report"
+
+
+def blank(path):
+    return pd.read_csv(path, keep_default_na=False, na_values={})
 
 
 def test_the_front_is_what_nothing_beats():
-    points = pd.DataFrame({"gap": [0.1, 0.2, 0.3, 0.2, np.nan], "accuracy": [0.5, 0.6, 0.55, 0.6, 0.9]})
-    assert charts.pareto(points).tolist() == [True, True, False, True, False]
+    fairness, accuracy = -np.array([0.1, 0.2, 0.3, 0.2, np.nan]), np.array([0.5, 0.6, 0.55, 0.6, 0.9])
+    assert comparing.front(accuracy, fairness).tolist() == [True, True, False, True, False]
 
 
-def test_cells_confusion_and_calibration_equal_slow_forms():
-    table = predicted(("only",), 3)
-    index = [pd.Index(schema.ATTRIBUTES[a], name=a) for a in ("race", "gender")]
-    value, count = build.cells(table, *index)
-    for race in schema.RACES:
-        for gender in schema.GENDERS:
-            own = table[(table["race"] == race) & (table["gender"] == gender)]
-            assert count.loc[race, gender] == len(own) / 3
-            if len(own):
-                np.testing.assert_allclose(value.loc[race, gender], (own["emotion"] == own["prediction"]).mean())
-    confusion = build.confusion_counts(table, CLASSES)
-    wanted = pd.crosstab(table["emotion"], table["prediction"]).reindex(index=CLASSES, columns=CLASSES, fill_value=0)
-    np.testing.assert_array_equal(confusion, wanted.fillna(0))
-    confidence, accuracy, n = build.reliability_bins(table, CLASSES)
-    top = table[[f"p_{c}" for c in CLASSES]].max(axis=1)
+def test_confusion_and_calibration_equal_slow_forms(grid):
+    run = stored.read(grid[0])
+    table = run.predictions[run.predictions["method"] == "b"]
+    confusion, calibration = groups.predicted(run)
+    for whose, own in (("everybody", table), ("race: Asian", table[table["race"] == "Asian"])):
+        got = confusion[(confusion["whose"] == whose) & (confusion["method"] == "b")]
+        wanted = pd.crosstab(own["emotion"], own["prediction"]).reindex(index=CLASSES, columns=CLASSES, fill_value=0)
+        counts = got.pivot_table(index="true", columns="predicted", values="n").loc[list(CLASSES), list(CLASSES)]
+        np.testing.assert_array_equal(counts, wanted.fillna(0))
+        row = got[(got["true"] == "Fear") & (got["predicted"] == "Anger")].iloc[0]
+        of_class = own[own["emotion"] == "Fear"]
+        np.testing.assert_allclose(row["share"], (of_class["prediction"] == "Anger").mean())
+    own = table[table["gender"] == "Male"]
+    top = own[[f"p_{c}" for c in CLASSES]].max(axis=1)
     inside = (top >= 0.5) & (top < 0.6)
-    assert n.sum() == len(table) and n[5] == inside.sum()
-    np.testing.assert_allclose(confidence[5], top[inside].mean())
-    np.testing.assert_allclose(accuracy[5], (table["emotion"] == table["prediction"])[inside].mean())
+    got = calibration[(calibration["group"] == "Male") & (calibration["method"] == "b")]
+    assert got["n"].sum() == len(own)
+    row = got.iloc[(got["confidence"] - top[inside].mean()).abs().argmin()]
+    assert row["n"] == inside.sum()
+    np.testing.assert_allclose(row["confidence"], top[inside].mean(), rtol=1e-6)
+    np.testing.assert_allclose(row["accuracy"], (own["emotion"] == own["prediction"])[inside].mean())
 
 
-def test_a_report_has_its_sections_and_the_stored_numbers(tmp_path):
-    run = stored.read(finished(tmp_path / "run", attributes=("race", "gender")))
-    out = build.build([run], tmp_path / "report")
-    text = out.read_text()
-    sections = "Headline, Against the control, Accuracy and fairness, Levelling up or down, Ranks and selection, Groups"
-    for name in (*sections.split(", "), "Training", "Explanations", "What was run"):
-        assert f"<h2>{name}</h2>" in text
-    assert "http" not in text.replace("http-equiv", "") and "<script" not in text
+def test_a_report_fetches_nothing_and_leaves_files(grid):
+    _, text, folder = grid
+    elements = re.sub(r"<script\b.*?</script>", "", text, flags=re.S)
+    assert not re.search(r'(src|href)="(?!data:|#)', elements) and "default-src 'none'" in elements
     assert "&lt;b&gt;none&lt;/b&gt;" in text and "<b>none" not in text
-    summary = pd.read_csv(tmp_path / "run" / "summary.csv")
-    own = summary[(summary["metric"] == "accuracy") & summary["attribute"].isna() & (summary["method"] == "other")]
-    headline = pd.read_csv(tmp_path / "report" / "run-headline.csv").set_index("method")
-    assert headline.loc["other", "accuracy"].startswith(f"{own['mean'].iloc[0]:.3f} [{own['lower'].iloc[0]:.3f}")
-    assert "\\begin{tabular}" in (tmp_path / "report" / "run-headline.tex").read_text()
-    pictures = list((tmp_path / "report").glob("*.png"))
-    assert len(pictures) == text.count("<figure>") and all(p.with_suffix(".svg").is_file() for p in pictures)
+    assert "\\begin{tabular}" in (folder / "run-headline.tex").read_text()
+    for name in charts_of(text):
+        assert (folder / f"{name}.csv").is_file()
+        stills = list(folder.glob(f"{name}*.png"))
+        assert stills and all(p.with_suffix(".svg").is_file() and p.stat().st_size > 2000 for p in stills)
+
+
+def test_what_is_drawn_is_what_is_stored(grid):
+    path, text, _ = grid
+    drawings = charts_of(text)
+    summary, comparisons = blank(path / "summary.csv"), blank(path / "comparisons.csv")
+    summary["mean"] = pd.to_numeric(summary["mean"], errors="coerce")
+
+    def equal(table, column, source, value, keys):
+        got = table.set_index(list(keys))[column].astype(float).sort_index()
+        wanted = pd.to_numeric(source.set_index(list(keys.values()))[value], errors="coerce").sort_index()
+        assert len(got) == len(wanted) > 0
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-12)
+
+    table = drawings["run-groups"][1]
+    for metric in table["metric"].unique():
+        rows = summary[(summary["metric"] == metric.replace(" ", "_")) & (summary["group"] != "") & (summary["n"] > 0)]
+        own = table[table["metric"] == metric]
+        keys = {"attribute": "attribute", "method": "method", "group": "group"}
+        equal(own, "value", rows, "mean", keys)
+        equal(own, "lower", rows, "lower", keys)
+        equal(own, "n", rows, "n", keys)
+    cells = drawings["run-cells"][1]
+    cells["group"] = [f"{r} x {c}" if r else c for r, c in zip(cells["row"], cells["column"], strict=True)]
+    rows = summary[(summary["metric"] == "accuracy") & (summary["group"] != "")]
+    equal(cells, "accuracy", rows, "mean", {"cells": "attribute", "method": "method", "group": "group"})
+    assert set(cells["cells"]) == {"race", "gender", "race x gender"}
+    control = cells[cells["method"] == "a"].set_index(["cells", "group"])["accuracy"]
+    other = cells[cells["method"] == "c"].set_index(["cells", "group"])
+    np.testing.assert_allclose(other["minus control"], other["accuracy"] - control.loc[other.index], atol=2e-5)
+    recall = drawings["run-recall"][1]
+    rows = summary[(summary["metric"] == "recall") & (summary["attribute"] == "race")]
+    keys = {"method": "method", "row": "target", "column": "group"}
+    equal(recall[recall["cells"] == "race"], "recall", rows, "mean", keys)
+    for name, fair in (("performance", False), ("fairness", True)):
+        table = drawings[f"run-difference-{name}"][1]
+        rows = comparisons[(comparisons["group"] == "") & ((comparisons["attribute"] != "") == fair)]
+        rows = rows.assign(metric=rows["metric"].str.replace("_", " "))
+        rows["attribute"] = rows["attribute"].replace("", "everybody")
+        keys = {"metric": "metric", "attribute": "attribute", "method": "method"}
+        for column, source in (("difference", "difference"), ("upper", "upper"), ("p", "p_bootstrap_holm")):
+            equal(table, column, rows, source, keys)
+    results = blank(path / "results.csv")
+    results = results[(results["group"] == "") & (results["metric"] == "worst_group_accuracy")]
+    tradeoff = drawings["run-tradeoff"][1]
+    seeds = tradeoff[(tradeoff["kind"] == "seed") & tradeoff["fairness"].str.startswith("worst group")]
+    rows = results[results["attribute"].isin(("race", "gender"))].astype({"seed": str})
+    keys = {"attribute": "attribute", "method": "method", "seed": "seed"}
+    equal(seeds, "value", rows, "value", keys)
+    curves = drawings["run-curves"][1]
+    loss = curves[(curves["measure"] == "loss") & (curves["split"] == "validation") & (curves["method"] == "b")]
+    assert loss["median"].tolist() == [6.0, 6.0] and loss["highest"].tolist() == [7.0, 7.0]
+    assert loss["lowest"].tolist() == [5.0, 5.0] and loss["epoch"].tolist() == [1, 2] and set(loss["n"]) == {3}
+
+
+def test_every_choice_has_something_to_draw(grid):
+    drawings = charts_of(grid[1])
+    assert len(drawings) == 13
+    for name, (spec, table, options) in drawings.items():
+        combined = table[list(options["signals"])].drop_duplicates()
+        full = np.prod([table[c].nunique() for c in options["signals"]])
+        assert len(combined) == full, name
+        signals = {s["name"] for s in spec["signals"]}
+        assert signals >= set(options["signals"].values()), name
+        assert [d["name"] for d in spec["data"]].count("table") == 1, name
+
+
+def test_stills_hold_the_chosen_rows_only():
+    table = pd.DataFrame(
+        {"metric": ["x", "x", "y"], "method": ["a", "b", "a"], "role": ["control", "method", "control"]}
+    )
+    options = chart.choices(table, "metric", "method")
+    plain = chart.Chart(None, table, options)
+    assert plain.rows().index.tolist() == [0] and plain.rows({"metric": "y"}).index.tolist() == [2]
+    beside = chart.Chart(None, table, options, beside=True)
+    assert beside.rows({"method": "b"}).index.tolist() == [0, 1]
+
+
+def test_page_numbers_keep_five_digits_and_mark_what_is_undefined():
+    table = pd.DataFrame({"x": [0.123456789, np.nan, 2.0], "n": [1, 2, 3], "t": ["a", "b", "a"]})
+    assert chart.columns(table) == {"x": [0.12346, None, 2], "n": [1, 2, 3], "t": {"of": ["a", "b"], "at": [0, 1, 0]}}
+    assert chart.records(table)[2] == {"x": 2, "n": 3, "t": "a"}
+    assert chart.records(table.iloc[:0]) == []
+    assert "<" not in chart.script({"a": "</script><script>"})
 
 
 @pytest.mark.parametrize(
@@ -116,18 +180,55 @@ def test_a_report_has_its_sections_and_the_stored_numbers(tmp_path):
         ({"attributes": ()}, "The data has no attributes"),
         ({"without": ("metrics.jsonl", "timing.json")}, "metrics.jsonl is missing"),
         ({"without": ("predictions.parquet",)}, "predictions.parquet is missing"),
+        ({"without": ("results.csv",)}, "results.csv is missing"),
         ({"without": ("summary.csv", "comparisons.csv")}, "There is no summary"),
+        ({"images": 12, "attributes": ("race", "age"), "crossed": 2}, "Accuracy of every cell"),
     ],
 )
 def test_whatever_is_missing_is_named(tmp_path, fields, said):
-    text = build.build([stored.read(finished(tmp_path / "run", **fields))], tmp_path / "report").read_text()
-    assert said in text and "<h2>What was run</h2>" in text
+    assert said in report(finished(tmp_path / "run", **fields), tmp_path / "report")
+
+
+def test_runs_over_draws(tmp_path):
+    path = drawn(tmp_path / "run")
+    drawings = charts_of(report(path, tmp_path / "report"))
+    table = drawings["run-units"][1]
+    row = table[(table["metric"] == "f1") & (table["unit"] == "AU12") & (table["tested on"] == "gender: Male")]
+    stored_rows = blank(path / "draws.csv").set_index(["method", "metric", "group", "target"])
+    got = row.set_index("method")["mean"]
+    assert got["male"] == pytest.approx(float(stored_rows.loc[("male", "f1", "Male", "AU12"), "mean"]), rel=1e-4)
+    contrasts = drawings["run-contrasts"][1]
+    assert contrasts["shown"].tolist() == ["not shown", "loss"]
+    headline = pd.read_csv(tmp_path / "report" / "run-headline.csv")
+    assert headline["trained on"].tolist() == ["female", "male"] and len(headline.columns) == 7
+
+
+def test_the_studies_stand_beside_runs_on_their_data(tmp_path):
+    points = ({"method": "baseline"}, {"method": "mean", "mitigation": "equalise(by='race', how='mean')"})
+    like = {"images": 600, "attributes": tuple(schema.ATTRIBUTES), "data": "rafdb", "points": points}
+    path = finished(tmp_path / "run", ("baseline", "mean"), **like)
+    table = studies.first(stored.read(path))
+    assert table["study's model"].tolist() == ["baseline", "race-mean"]
+    assert table["accuracy, published"].tolist() == ["0.846", "0.820"]
+    assert table["F race, published"].tolist() == ["0.885", "0.942"]
+    summary = blank(path / "summary.csv")
+    own = summary[(summary["metric"] == "generalized_equal_opportunity") & (summary["attribute"] == "age")]
+    assert table["F age, here"][1].startswith(f"{float(own[own['method'] == 'mean']['mean'].iloc[0]):.3f} [")
+    assert "race-mean" in report(path, tmp_path / "report")
+    assert studies.first(stored.read(finished(tmp_path / "other"))).empty
+    table = studies.second(stored.read(drawn(tmp_path / "units", "combined")))
+    assert len(table) == 6 and table["F1 macro, published"].tolist() == ["0.55", "0.56", "0.44", "0.55", "0.54", "0.60"]
+    assert table["F1 macro, here"].tolist()[-1] == "" and "[" in table["F1 macro, here"][0]
+    assert studies.second(stored.read(drawn(tmp_path / "generated"))).empty
 
 
 def test_several_runs_share_a_page(tmp_path):
-    runs = [stored.read(finished(tmp_path / name, methods=("only",), attributes=())) for name in ("a", "b")]
-    text = build.build(runs, tmp_path / "report").read_text()
-    assert "<h2>a: Headline</h2>" in text and "<h2>b: Headline</h2>" in text
+    (tmp_path / "x").mkdir()
+    runs = [finished(tmp_path / name, methods=("only",), attributes=()) for name in ("a", "b", "x/a")]
+    text = build.build([stored.read(r) for r in runs], tmp_path / "report", stills=False).read_text()
+    assert "<h2>a: Headline</h2>" in text and "<h2>b: Headline</h2>" in text and "<h2>a-2: Headline</h2>" in text
+    overview = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert overview["run"].tolist() == ["a", "b", "a"] and overview["members"].tolist() == [2, 2, 2]
 
 
 def test_there_must_be_a_run(tmp_path):
@@ -138,4 +239,10 @@ def test_there_must_be_a_run(tmp_path):
 def test_pages_escape_everything():
     frame = pd.DataFrame({"<i>": ["<script>alert(1)</script>", 'a"b'], "x": [1.23456, np.nan]})
     text = page.page("<t>", {"<s>": [page.table(frame), page.paragraph("<p>")]})
-    assert "<script" not in text and "<i>" not in text and "&lt;s&gt;" in text and "1.23" in text
+    assert "alert(1)</script>" not in text and "<i>" not in text and "&lt;s&gt;" in text and "1.23" in text
+
+
+def test_contrasts_that_are_not_tested_are_not_shown(tmp_path):
+    run = stored.read(drawn(tmp_path / "run"))
+    run.tables["contrasts"]["p_holm"] = np.nan
+    assert set(action_units.contrasts(run)["shown"]) == {"not shown"}

@@ -3,8 +3,8 @@
   python -m frown_jax.report runs/mitigation_grid-faces-0a1b2c3d --out=report
   python -m frown_jax.report runs/a runs/b --out=report
 
-Leaves index.html, which opens offline, and beside it every table as CSV (the headline also as LaTeX) and every figure
-as PNG and SVG.
+Leaves index.html, which opens offline: charts whose attribute, method and metric a reader chooses, tables that sort.
+Beside it lie every table as CSV (the headline also as LaTeX) and every chart as PNG and SVG.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from frown_jax.report.build import build
 from frown_jax.report.stored import read
 
 _OUT = flags.DEFINE_string("out", "", "Folder of the report; by default `report` in the first run's directory.")
+_STILLS = flags.DEFINE_bool("stills", True, "Write every chart as PNG and SVG too; without, the page alone shows them.")
 
 
 def _main(arguments: list[str]) -> None:
     if not arguments:
         common.fail("give at least one run directory (--help tells more)")
     runs = [read(pathlib.Path(a)) for a in arguments]
-    page = build(runs, pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(arguments[0]) / "report")
+    out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(arguments[0]) / "report"
+    page = build(runs, out, _STILLS.value)
     logging.info("%s and the tables behind it are written", page)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from frown_jax.report import page
+from frown_jax.report.chart import Chart
 from frown_jax.rundir import RunDir
 
 # The same figure is the same file every time.
-_SVG = {"svg.hashsalt": "frown_jax", "svg.fonttype": "none"}
+_SVG: Any = {"svg.hashsalt": "frown_jax", "svg.fonttype": "none"}
 
 
 class Folder:
@@ -21,11 +24,13 @@ class Folder:
 
     Attributes:
       run: the folder's files.
+      stills: whether charts leave PNG and SVG files.
     """
 
-    def __init__(self, path: pathlib.Path, title: str):
+    def __init__(self, path: pathlib.Path, title: str, stills: bool = True):
         path.mkdir(parents=True, exist_ok=True)
         self.run = RunDir(path)
+        self.stills = stills
         self._title = title
         self._sections: dict[str, list[str]] = {}
 
@@ -49,6 +54,30 @@ class Folder:
             self.run.replace(f"{name}.svg", lambda p: figure.savefig(p, format="svg", metadata={"Date": None}))
         fragment = page.picture(self.run.path / f"{name}.png", caption)
         self._sections.setdefault(section, []).append(fragment)
+
+    def chart(
+        self, section: str, name: str, chart: Chart, caption: str, stills: Sequence[Mapping[str, str]] = ({},)
+    ) -> None:
+        """A CSV file, and PNG and SVG files of some choices; the page's reader chooses.
+
+        Args:
+          section: heading.
+          name: of the files.
+          chart: what is drawn.
+          caption: what it shows.
+          stills: choices in place of the first ones, a picture each; their values end the files' names.
+        """
+        self.run.write_csv(f"{name}.csv", chart.data)
+        first = ""
+        for values in stills if self.stills else ():
+            of = ", ".join({**chart.first, **values}[c] for c, options in chart.choices.items() if len(options) > 1)
+            title = f"{caption}{': ' if of else ''}{of}"
+            file = re.sub(r"[^\w.+-]+", "_", "-".join([name, *values.values()]))
+            png, svg = chart.png(title, values), chart.svg(title, values)
+            first = first or svg
+            self.run.replace(f"{file}.png", lambda path, png=png: path.write_bytes(png))
+            self.run.write_text(f"{file}.svg", svg)
+        self._sections.setdefault(section, []).append(page.chart(name, chart, caption, first))
 
     def add(self, section: str, fragment: str) -> None:
         """HTML of `report.page`."""

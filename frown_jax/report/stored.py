@@ -66,6 +66,11 @@ class Stored:
         chosen = (table["metric"] == metric) & (table["attribute"] == attribute) & (table["target"] == "")
         return table[chosen]
 
+    def results(self) -> pd.DataFrame:
+        """results.csv: every value of every member; empty where there is none."""
+        path = self.path / "results.csv"
+        return _text_columns(path) if path.is_file() else pd.DataFrame()
+
 
 def _json(path: pathlib.Path) -> dict:
     try:

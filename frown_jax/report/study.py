@@ -19,8 +19,6 @@ from scipy import stats
 from frown_jax import schema
 from frown_jax.metrics.intervals import minimum_detectable_effect, wilson
 
-_OUT = flags.DEFINE_string("out", "", "File to write; by default the page is printed.")
-
 # model, accuracy, F by race, by gender, by age
 _TABLE = """
 baseline .84550 .88500 .98941 .88084
@@ -216,11 +214,12 @@ def _best(table: pd.DataFrame, column: str) -> str:
 
 def _main(_: list[str]) -> None:
     text = page()
-    if _OUT.value:
-        pathlib.Path(_OUT.value).write_text(text)
+    if flags.FLAGS.out:
+        pathlib.Path(flags.FLAGS.out).write_text(text)
     else:
         print(text)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the report imports this module, and has an --out of its own
+    flags.DEFINE_string("out", "", "File to write; by default the page is printed.")
     app.run(_main)

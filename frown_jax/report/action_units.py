@@ -1,0 +1,129 @@
+"""Runs over random draws of subjects: the numbers, and charts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from frown_jax.metrics.draws import LEVEL
+from frown_jax.report.chart import Chart, choices, chosen, parameters, source
+from frown_jax.report.comparing import EVERYBODY, title
+from frown_jax.report.stored import Stored
+from frown_jax.report.style import GAIN, LOSS, PALETTE
+
+_OVERALL = ("macro_f1", "weighted_f1", "accuracy", "auroc", "macro_precision", "macro_recall")
+_OF_UNITS = ("f1", "target_auroc", "recall", "precision", "selection_rate")
+
+
+def summary(run: Stored, units: bool) -> pd.DataFrame:
+    """Means over draws: metric, tested on, [unit,] method, mean, lower, upper, n, draws.
+
+    Args:
+      run: with draws.csv.
+      units: of each Action Unit; otherwise of all of them together.
+    """
+    table = run.tables["draws"]
+    single = table["attribute"].isin(("", *run.attributes)) & (table["n"] > 0)
+    metrics = _OF_UNITS if units else _OVERALL
+    own = table[single & table["metric"].isin(metrics) & ((table["target"] != "") == units)]
+    own = own[(own["group"] != "") | (own["attribute"] == "")]
+    place = {m: i for i, m in enumerate(metrics)}
+    own = own.sort_values("metric", key=lambda s: s.map(place), kind="stable")
+    where = [f"{a}: {g}" if a else EVERYBODY for a, g in zip(own["attribute"], own["group"], strict=True)]
+    own = own.assign(metric=own["metric"].map(title), unit=own["target"], **{"tested on": where})
+    columns = ["metric", "tested on", *(["unit"] if units else []), "method", "mean", "lower", "upper", "n", "draws"]
+    return own[columns].reset_index(drop=True)
+
+
+def summary_chart(table: pd.DataFrame) -> Chart:
+    """Means over draws with intervals, a colour a training set; a line a tested group, or an Action Unit.
+
+    Args:
+      table: of `summary`.
+    """
+    line = "unit" if "unit" in table else "tested on"
+    options = choices(table, *(("metric", "tested on") if line == "unit" else ("metric",)))
+    base = alt.Chart(source()).transform_filter(chosen(*options))
+    methods = list(dict.fromkeys(table["method"]))
+    y = alt.Y(f"{line}:N", sort=list(dict.fromkeys(table[line])), title=None)
+    offset = alt.YOffset("method:N", sort=methods)
+    colour = alt.Color("method:N", sort=methods, title="trained on", scale=alt.Scale(range=list(PALETTE)))
+    tooltip = [
+        alt.Tooltip("method:N", title="trained on"),
+        alt.Tooltip("mean:Q", format=".3f"),
+        alt.Tooltip("lower:Q", format=".3f", title="interval from"),
+        alt.Tooltip("upper:Q", format=".3f", title="to"),
+        alt.Tooltip("n:Q", format=",.1f", title="n images, mean over draws"),
+        alt.Tooltip("draws:Q"),
+    ]
+    spans = base.mark_rule(strokeWidth=1.6).encode(
+        x=alt.X("lower:Q", title=f"mean over draws of subjects, {LEVEL:.0%} interval"),
+        x2="upper:Q",
+        y=y,
+        yOffset=offset,
+        color=colour,
+    )
+    dots = base.mark_point(filled=True, size=55, opacity=1).encode(
+        x="mean:Q",
+        y=y,
+        yOffset=offset,
+        color=colour,
+        shape=alt.Shape("method:N", sort=methods, title="trained on"),
+        tooltip=tooltip,
+    )
+    step = alt.Step(12 * len(methods) + 10, **{"for": "position"})
+    return Chart(
+        alt.layer(spans, dots).add_params(*parameters(options)).properties(height=step),
+        table,
+        options,
+    )
+
+
+def contrasts(run: Stored) -> pd.DataFrame:
+    """Training sets against each other on the same images: metric, pair, difference, lower, upper, p, shown, draws."""
+    table = run.tables["contrasts"]
+    pair = [
+        f"{m} instead of {c}, tested on {g or EVERYBODY}"
+        for m, c, g in zip(table["method"], table["control"], table["group"], strict=True)
+    ]
+    direction = np.where(table["difference"] > 0, "gain", "loss")
+    shown = np.where(table["p_holm"] < 1 - LEVEL, direction, "not shown")
+    own = table.assign(metric=table["metric"].map(title), pair=pair, p=table["p_holm"], shown=shown)
+    return own[["metric", "pair", "difference", "lower", "upper", "p", "shown", "draws"]]
+
+
+def contrast_chart(table: pd.DataFrame) -> Chart:
+    """Differences between training sets with intervals.
+
+    Args:
+      table: of `contrasts`.
+    """
+    options = choices(table, "metric")
+    base = alt.Chart(source()).transform_filter(chosen(*options))
+    y = alt.Y("pair:N", sort=list(dict.fromkeys(table["pair"])), title=None, axis=alt.Axis(labelLimit=330))
+    domain: Sequence[str] = ["gain", "loss", "not shown"]
+    colour = alt.Color(
+        "shown:N", scale=alt.Scale(domain=list(domain), range=[GAIN, LOSS, "#767676"]), title="after correction"
+    )
+    spans = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("lower:Q", title="difference, mean over draws"), x2="upper:Q", y=y, color=colour
+    )
+    dots = base.mark_point(filled=True, size=60, opacity=1).encode(
+        x="difference:Q",
+        y=y,
+        color=colour,
+        tooltip=[
+            alt.Tooltip("pair:N"),
+            alt.Tooltip("difference:Q", format="+.3f"),
+            alt.Tooltip("lower:Q", format="+.3f", title="interval from"),
+            alt.Tooltip("upper:Q", format="+.3f", title="to"),
+            alt.Tooltip("p:Q", format=".3g", title="p (Holm)"),
+            alt.Tooltip("draws:Q"),
+        ],
+    )
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#333333").encode(x="zero:Q")
+    drawing = alt.layer(zero, spans, dots).add_params(*parameters(options)).properties(height=alt.Step(20))
+    return Chart(drawing, table, options)
