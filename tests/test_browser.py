@@ -71,11 +71,13 @@ def opened(browser, page, width):
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     browser.get(page.resolve().as_uri())
+    until(browser, lambda: browser.execute_script("return document.documentElement.dataset.ready === 'yes'"))
+
+
+def until(browser, condition):
     from selenium.webdriver.support.wait import WebDriverWait
 
-    WebDriverWait(browser, 120).until(
-        lambda b: b.execute_script("return document.documentElement.dataset.ready === 'yes'")
-    )
+    WebDriverWait(browser, 120).until(lambda _: condition())
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -151,6 +153,7 @@ def test_choosing_changes_the_drawing_and_its_numbers(browser, pages):
         script = "return [...arguments[0].querySelectorAll('.drawing .role-axis-label text')].map(t => t.textContent)"
         return browser.execute_script(script, figure)
 
+    until(browser, rows)
     first, drawn_first = rows(), labels()
     assert len(first) == 2 * 3 and any(label.startswith("Asian (n = ") for label in drawn_first)
     attribute = figure.find_elements("css selector", ".choices select")[1]

@@ -96,6 +96,7 @@
       actions: { export: true, source: false, compiled: false, editor: false },
       downloadFileName: figure.id,
     });
+    drawing.querySelector("svg.marks").setAttribute("aria-hidden", "true"); // its numbers are the table beneath
     const menu = drawing.querySelector("summary");
     if (menu) menu.setAttribute("aria-label", "Save the chart as a picture");
     const details = figure.querySelector("details.numbers");

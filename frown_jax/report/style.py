@@ -16,7 +16,6 @@ SCALE: Final = "cividis"  # even in lightness, and the same to colour-blind read
 THEME: dict[str, Any] = {
     "font": "system-ui, sans-serif",
     "background": "white",
-    "aria": False,  # screen readers read the table beneath; marks without text would be nameless pictures to them
     "view": {"stroke": None},
     "axis": {"labelColor": "#333333", "titleColor": "#333333", "titleFontWeight": "normal", "labelLimit": 260},
     "legend": {
