@@ -6,7 +6,7 @@ data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
 programs.json        which members train together
 members.csv          who is who: member, method, seed, best epoch, failed step
-metrics.jsonl        a line per epoch and member
+metrics.jsonl        a line per epoch and member; tensorboard/ holds the same as event files
 checkpoints/groupN/  orbax
 trunks/              the frozen network, where members train on its features
 finishes/memberN.npz what follows training, for runs that ask for it: another last layer, offsets to the logits
@@ -23,6 +23,7 @@ timing.json          wall time (kept apart: all other files are the same bytes i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -31,7 +32,7 @@ import pathlib
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -43,6 +44,7 @@ from frown_jax import cache
 from frown_jax.config import ConfigError
 from frown_jax.features import Trunk
 from frown_jax.finish import Finish
+from frown_jax.watch import Watcher
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
 _NOT_COMPARED = ("data.cache_dir", "members_per_device", "hparams")  # of no effect on the results
@@ -92,6 +94,7 @@ class RunDir:
 
     def __init__(self, path: pathlib.Path):
         self.path = path
+        self._watchers: tuple[Watcher, ...] = ()
 
     @classmethod
     def create(cls, path: pathlib.Path, config: ConfigDict, points: list[dict], overrides: dict) -> RunDir:
@@ -201,25 +204,37 @@ class RunDir:
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         self.replace(name, lambda p: table.to_parquet(p, index=False))
 
+    def read_metrics(self) -> list[dict]:
+        """Rows of metrics.jsonl; a line that was being written when a run was killed is left out."""
+        path, rows = self.path / "metrics.jsonl", []
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def watch(self, watchers: Sequence[Watcher]) -> None:
+        """Tells others of every epoch from now on."""
+        self._watchers = tuple(watchers)
+        for watcher in watchers:
+            watcher.restart(self.read_metrics())
+
     def keep_metrics(self, group: int, epochs_done: int) -> None:
         """Drops metrics of epochs that are not in the checkpoint: they will be run again."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            kept = []
-            for line in path.read_text().splitlines():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:  # the line that was being written when the run was killed
-                    continue
-                if row["group"] != group or row["epoch"] < epochs_done:
-                    kept.append(line + "\n")
-            self.write_text("metrics.jsonl", "".join(kept))
+        rows = self.read_metrics()
+        kept = [row for row in rows if row["group"] != group or row["epoch"] < epochs_done]
+        if rows:
+            self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+        if len(kept) < len(rows):
+            for watcher in self._watchers:
+                watcher.restart(kept)
 
-    def append_metrics(self, rows: Iterable[dict]) -> None:
+    def append_metrics(self, rows: Sequence[dict]) -> None:
         with open(self.path / "metrics.jsonl", "a") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
+        for watcher in self._watchers:
+            watcher.add(rows)
 
     def add_time(self, **seconds: float) -> None:
         """Adds to the totals in timing.json."""

@@ -7,7 +7,6 @@ earlier, and what stopped it is known from the validation AUROC of its epochs.
 from __future__ import annotations
 
 import itertools
-import json
 from typing import Any
 
 import numpy as np
@@ -119,8 +118,7 @@ def table(config: ConfigDict, run: RunDir) -> pd.DataFrame:
       The searched values; val_auroc (mean over seeds) and its sd; epochs (mean); training, the method that it is read
       from in the run's tables.
     """
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    epochs = pd.DataFrame(lines).sort_values("epoch", kind="stable")
+    epochs = pd.DataFrame(run.read_metrics()).sort_values("epoch", kind="stable")
     series = {key: [float(v) for v in part["val_auroc"]] for key, part in epochs.groupby(["method", "seed"])}
     rows = []
     for combination in combinations(config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
+from collections.abc import Sequence
 
 import jax
 import pandas as pd
@@ -21,6 +22,7 @@ from frown_jax.report import files, occurrences
 from frown_jax.report.draws import render as render_draws
 from frown_jax.rundir import RunDir, versions
 from frown_jax.training_set import TrainingSet
+from frown_jax.watch import Watcher
 
 _CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
 
@@ -61,6 +63,7 @@ def train(
     workdir: pathlib.Path,
     overrides: dict | None = None,
     initial: Initial = weights_of_file,
+    watchers: Sequence[Watcher] = (),
 ) -> Trained:
     """Trains the grid `points` x `config.seeds` and leaves a run directory. Continues one that was interrupted.
 
@@ -70,6 +73,7 @@ def train(
       workdir: the run directory.
       overrides: the command line's, kept for the record.
       initial: the weights that networks begin with.
+      watchers: are told of every epoch.
 
     Raises:
       ConfigError, DataError: before any training, with one clear message.
@@ -106,11 +110,14 @@ def train(
     count = sum(len(s.all) for s in trainings)
     shared = f" in {len(trainings)} trainings" if count > len(trainings) else ""
     logging.info("%d members%s share %d program%s", count, shared, len(groups), "s" * (len(groups) > 1))
+    run.watch(watchers)
     for index, group in enumerate(_programs(groups, run, data, initial)):
         trainer = GroupTrainer(index, group, run, data, initial)
         state = trainer.train()
         predictions.append(trainer.predict(state, data, splits))
         summaries.append(trainer.summary(state))
+    for watcher in watchers:
+        watcher.close()
     frame = pd.concat(predictions, ignore_index=True)
     if frame.empty:
         raise FloatingPointError(f"no member finished an epoch; see {workdir / 'metrics.jsonl'}")

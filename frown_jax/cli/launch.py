@@ -27,6 +27,10 @@ from frown_jax.cli import common
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "Run directory; by default runs/NAME-HASH of the settings.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Time a few steps, print what the whole grid would cost, and stop.")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "Write TensorBoard's event files into WORKDIR/tensorboard.")
+_WANDB = flags.DEFINE_string(
+    "wandb", "", "Project of Weights & Biases to report to (pip install wandb); by default none."
+)
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print every setting and stop.")
 
 
@@ -55,7 +59,7 @@ def _run(_: list[str]) -> None:
     config_check.validate(config)
 
     # Heavy imports wait until the settings are known to be good.
-    from frown_jax import cache, members, pretrain, rundir, search, train
+    from frown_jax import cache, members, pretrain, rundir, search, train, watch
     from frown_jax.progress import duration
 
     began = time.monotonic()
@@ -72,7 +76,11 @@ def _run(_: list[str]) -> None:
     name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
     workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
     cache.keep_compiled_programs(config.data.cache_dir)
-    trained = train.train(config, points, workdir, config_flags.get_override_values(flag), pretrain.initial)
+    watchers: list[watch.Watcher] = [watch.TensorBoard(workdir / "tensorboard")] if _TENSORBOARD.value else []
+    if _WANDB.value:
+        watchers.append(watch.WeightsAndBiases(_WANDB.value, workdir, config))
+    overrides = config_flags.get_override_values(flag)
+    trained = train.train(config, points, workdir, overrides, pretrain.initial, watchers)
     print(train.analyse(config, trained, workdir))
     if searching:
         print(search.conclude(config, rundir.RunDir(workdir)))

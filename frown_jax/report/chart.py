@@ -74,12 +74,8 @@ class Chart:
                 del part["data"]
         return drawn
 
-    def png(self, title: str, values: Mapping[str, str]) -> bytes:
-        """A picture of the first choices, but for `values`."""
-        return vl_convert.vegalite_to_png(self.still(title, values), scale=2)
-
     def svg(self, title: str, values: Mapping[str, str]) -> str:
-        """The same as SVG."""
+        """A picture of the first choices, but for `values`."""
         return vl_convert.vegalite_to_svg(self.still(title, values))
 
     @property
@@ -158,6 +154,11 @@ def records(data: pd.DataFrame) -> list[dict[str, Any]]:
 def script(spec: dict) -> str:
     """JSON that can stand in an HTML script element: no text in it ends the element."""
     return json.dumps(spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def png(svg: str) -> bytes:
+    """The same picture, at twice the pixels."""
+    return vl_convert.svg_to_png(svg, scale=2)
 
 
 @functools.cache

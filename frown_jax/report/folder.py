@@ -11,6 +11,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from frown_jax.report import chart as charts
 from frown_jax.report import page
 from frown_jax.report.chart import Chart
 from frown_jax.rundir import RunDir
@@ -71,9 +72,10 @@ class Folder:
         first = ""
         for values in stills if self.stills else ():
             of = ", ".join({**chart.first, **values}[c] for c, options in chart.choices.items() if len(options) > 1)
-            title = f"{caption}{': ' if of else ''}{of}"
+            title = f"{caption} ({of})" if of else caption
             file = re.sub(r"[^\w.+-]+", "_", "-".join([name, *values.values()]))
-            png, svg = chart.png(title, values), chart.svg(title, values)
+            svg = chart.svg(title, values)
+            png = charts.png(svg)
             first = first or svg
             self.run.replace(f"{file}.png", lambda path, png=png: path.write_bytes(png))
             self.run.write_text(f"{file}.svg", svg)

@@ -135,7 +135,7 @@ def _heatmap(table: pd.DataFrame, value: str) -> Chart:
             x=x,
             y=y,
             text="text:N",
-            color=alt.condition(f"datum.n === 0 || datum.{value} > 0.5", alt.value("black"), alt.value("white")),
+            color=alt.condition(f"datum.n === 0 || datum.{value} >= 0.45", alt.value("black"), alt.value("white")),
         )
     )
     drawing = alt.layer(boxes, frames, written).add_params(*parameters(options))

@@ -86,23 +86,13 @@ def _text_columns(path: pathlib.Path) -> pd.DataFrame:
     return table.assign(**{c: table[c].astype(object).where(table[c].notna(), "") for c in blank if c in table})
 
 
-def _curves(path: pathlib.Path) -> pd.DataFrame:
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:  # the line that was being written when a run was killed
-            continue
-    return pd.DataFrame(rows)
-
-
 def read(path: pathlib.Path) -> Stored:
     """Reads a run.
 
     Raises:
       ConfigError: there is no run.
     """
-    RunDir.open(path)
+    run = RunDir.open(path)
     tables = {name: _text_columns(path / f"{name}.csv") for name in _TABLES if (path / f"{name}.csv").is_file()}
     predictions = path / "predictions.parquet"
     expected = ("data.json", "metrics.jsonl", "predictions.parquet", "results.csv", "timing.json")
@@ -118,7 +108,7 @@ def read(path: pathlib.Path) -> Stored:
         data=_json(path / "data.json"),
         timing=_json(path / "timing.json"),
         tables=tables,
-        curves=_curves(path / "metrics.jsonl"),
+        curves=pd.DataFrame(run.read_metrics()),
         predictions=shown[shown["split"] == "test"] if "split" in shown else shown,
         missing=tuple(missing),
     )
