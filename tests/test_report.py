@@ -231,6 +231,25 @@ def test_several_runs_share_a_page(tmp_path):
     assert overview["run"].tolist() == ["a", "b", "a"] and overview["members"].tolist() == [2, 2, 2]
 
 
+def test_the_headline_marks_what_differs_after_correction(tmp_path):
+    run = stored.read(finished(tmp_path / "run", images=20, attributes=()))
+    table = run.tables["comparisons"]
+    table["verdict"] = np.where(table["metric"] == "macro_f1", "gain", "not shown")
+    shown = build.headline(run).set_index("method")
+    assert shown.loc["other", "macro f1"].endswith("] *")
+    assert not shown["accuracy"].str.contains("*", regex=False).any() and "*" not in shown.loc["baseline", "macro f1"]
+
+
+def test_explanations_are_shown_where_there_are_any(tmp_path):
+    path = finished(tmp_path / "run", images=20, attributes=(), without=("summary.csv",))
+    folder = path / "explanations" / "EpsilonPlus"
+    folder.mkdir(parents=True)
+    (folder / "index.html").touch()
+    (folder / "gallery-AU12.png").write_bytes(b"picture")
+    text = report(path, tmp_path / "report")
+    assert 'alt="EpsilonPlus: gallery-AU12" src="data:image/png;base64,cGljdHVyZQ=="' in text
+
+
 def test_there_must_be_a_run(tmp_path):
     with pytest.raises(ConfigError, match="there is no run"):
         stored.read(tmp_path)

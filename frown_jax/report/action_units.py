@@ -71,7 +71,7 @@ def summary_chart(table: pd.DataFrame) -> Chart:
         y=y,
         yOffset=offset,
         color=colour,
-        shape=alt.Shape("method:N", sort=methods, title="trained on"),
+        shape=alt.Shape("method:N", sort=methods, legend=None),
         tooltip=tooltip,
     )
     step = alt.Step(12 * len(methods) + 10, **{"for": "position"})

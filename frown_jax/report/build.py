@@ -50,13 +50,25 @@ class Section:
 
 
 def headline(run: Stored) -> pd.DataFrame:
-    """A row a method: the headline metrics with intervals; fairness ones per attribute."""
+    """A row a method: the headline metrics with intervals, fairness ones per attribute; '*': not the control's."""
     rows = {method: {"method": method} for method in run.methods}
+    shown = _shown(run)
     for metric, attribute in itertools.product(_HEADLINE, ("", *run.attributes)):
         for _, row in run.summary(metric, attribute).iterrows():
             if row["group"] == "" and row["method"] in rows:
-                rows[row["method"]][title(metric) + (f", {attribute}" if attribute else "")] = studies.interval(row)
+                star = " *" if (row["method"], metric, attribute) in shown else ""
+                name = title(metric) + (f", {attribute}" if attribute else "")
+                rows[row["method"]][name] = studies.interval(row) + star
     return pd.DataFrame(rows.values())
+
+
+def _shown(run: Stored) -> set[tuple[str, str, str]]:
+    """Method, metric and attribute of the differences to the control that the corrected test shows."""
+    if "comparisons" not in run.tables:
+        return set()
+    table = run.tables["comparisons"]
+    own = table[(table["group"] == "") & (table["target"] == "") & table["verdict"].isin(("gain", "loss"))]
+    return set(zip(own["method"], own["metric"], own["attribute"], strict=True))
 
 
 def _headline(section: Section, run: Stored) -> None:
@@ -76,7 +88,9 @@ def _headline(section: Section, run: Stored) -> None:
     if len(table.columns) < 2:
         section.say("There is no summary: the run is not finished, or summary.csv is missing.")
         return
-    section.say("Means with 95 % intervals; a column's heading sorts the table by it.")
+    section.say(
+        "Means with 95 % intervals; *: differs from the control after correction (Holm). A heading sorts by it."
+    )
     section.table("headline", table)
     section.latex("headline", table)
 
@@ -215,6 +229,7 @@ def _configuration(section: Section, run: Stored) -> None:
         "data": f"{run.data.get('name', '')} {run.data.get('fingerprint', '')}",
         **run.versions,
         **{name.replace("_", " "): f"{seconds:g} s" for name, seconds in run.timing.items()},
+        **_cost(run),
     }
     section.table("versions", pd.DataFrame([(k, str(v)) for k, v in facts.items()], columns=_FACTS))
     settings = pd.json_normalize(run.config.get("config", {}))
@@ -223,6 +238,18 @@ def _configuration(section: Section, run: Stored) -> None:
         section.table("settings", pd.DataFrame(pairs, columns=["setting", "value"]))
     for name in run.missing:
         section.say(f"{name} is missing in {run.path}: sections that need it are left out.")
+
+
+def _cost(run: Stored) -> dict[str, str]:
+    """What the training took, in members and device time."""
+    seconds, devices = run.timing.get("training_seconds"), int(run.versions.get("devices", 1))
+    if seconds is None or run.curves.empty:
+        return {}
+    count = run.curves["member"].nunique()
+    return {
+        "trained members": f"{count:,}, {len(run.curves):,} epochs together",
+        "device time": f"{seconds * devices / 3600:.3g} h, {seconds * devices / count:.3g} s a member",
+    }
 
 
 PARTS: dict[str, Part] = {

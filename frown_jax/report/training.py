@@ -49,8 +49,10 @@ def curve_chart(table: pd.DataFrame) -> Chart:
         axis=alt.Axis(labelExpr="datum.value % 1 ? '' : format(datum.value, 'd')"),
         scale=alt.Scale(nice=False, zero=False),
     )
-    colour = alt.Color("role:N", scale=alt.Scale(domain=["control", "method"], range=[CONTROL, METHOD]), title=None)
-    dash = alt.StrokeDash("split:N", scale=alt.Scale(domain=["validation", "training"]), title=None)
+    roles = alt.Scale(domain=["control", "method"], range=[CONTROL, METHOD])
+    colour = alt.Color("role:N", scale=roles, legend=alt.Legend(symbolOpacity=1), title=None)
+    splits = alt.Scale(domain=["validation", "training"], range=[[1, 0], [4, 3]])
+    dash = alt.StrokeDash("split:N", scale=splits, legend=alt.Legend(symbolType="stroke"), title=None)
     zero = alt.Scale(zero=False)
     band = base.mark_area(opacity=0.18).encode(
         x=x, y=alt.Y("lowest:Q", title="median and range over members", scale=zero), y2="highest:Q", color=colour,
