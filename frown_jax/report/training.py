@@ -52,20 +52,24 @@ def curve_chart(table: pd.DataFrame) -> Chart:
     roles = alt.Scale(domain=["control", "method"], range=[CONTROL, METHOD])
     colour = alt.Color("role:N", scale=roles, legend=alt.Legend(symbolOpacity=1), title=None)
     splits = alt.Scale(domain=["validation", "training"], range=[[1, 0], [4, 3]])
-    dash = alt.StrokeDash("split:N", scale=splits, legend=alt.Legend(symbolType="stroke"), title=None)
+    dash = alt.StrokeDash(
+        "split:N",
+        scale=splits,
+        legend=alt.Legend(symbolType="stroke", symbolStrokeColor="#333333", symbolStrokeWidth=2),
+        title=None,
+    )
     zero = alt.Scale(zero=False)
     band = base.mark_area(opacity=0.18).encode(
         x=x, y=alt.Y("lowest:Q", title="median and range over members", scale=zero), y2="highest:Q", color=colour,
         detail="split:N",
     )  # fmt: skip
-    lines = base.mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=18)).encode(
+    lines = base.mark_line(strokeWidth=1.8).encode(x=x, y="median:Q", color=colour, strokeDash=dash)
+    numbers = [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("median", "lowest", "highest")]
+    dots = base.mark_point(filled=True, size=18, opacity=1).encode(
         x=x,
         y="median:Q",
         color=colour,
-        strokeDash=dash,
-        tooltip=["method:N", "split:N", "epoch:Q", alt.Tooltip("median:Q", format=".4f"),
-                 alt.Tooltip("lowest:Q", format=".4f"), alt.Tooltip("highest:Q", format=".4f"),
-                 alt.Tooltip("n:Q", title="n members")],
-    )  # fmt: skip
-    drawing = alt.layer(band, lines).add_params(*parameters(options)).properties(height=300)
+        tooltip=["method:N", "split:N", "epoch:Q", *numbers, alt.Tooltip("n:Q", title="n members")],
+    )
+    drawing = alt.layer(band, lines, dots).add_params(*parameters(options)).properties(height=300)
     return Chart(drawing, table, options, beside=True)
