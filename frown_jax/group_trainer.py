@@ -13,7 +13,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import FrozenConfigDict
 
-from frown_jax import cache, engine, features, members, resident
+from frown_jax import cache, engine, features, members, preemption, resident
 from frown_jax.capacity import Capacity, usable_bytes
 from frown_jax.capacity import find as find_capacity
 from frown_jax.checkpoint import Checkpoints
@@ -52,11 +52,16 @@ def weights_of_file(config: FrozenConfigDict) -> dict | None:
 
 
 class GroupTrainer:
-    """Trains one compile group, from its last checkpoint if there is one."""
+    """Trains one compile group, from its last checkpoint if there is one.
+
+    Attributes:
+      seconds: that `train` took.
+    """
 
     def __init__(
         self, index: int, group: members.Group, run: RunDir, data: Dataset, initial: Initial = weights_of_file
     ):
+        self.seconds = 0.0
         self._index, self._specs, self._run = index, group.specs, run
         self._config = group.config
         train = data.split("train")
@@ -161,17 +166,20 @@ class GroupTrainer:
                     )
                 epoch += 1
                 roster.choose()
-                self._run.append_metrics(rows)
+                self._run.append_metrics(self._index, rows)
                 state = roster.whole()
                 self._save(epoch, state)
                 best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
+                if preemption.requested():
+                    self._checkpoints.close()
+                    preemption.stop_if_requested()
                 progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
         state = roster.whole()
         if self._terms.averaging and not concluded:
             state = self._conclude(state, epoch)
             self._save(epoch, state, concluded=True)
         self._checkpoints.close()
-        self._run.add_time(training_seconds=time.monotonic() - began)
+        self.seconds = time.monotonic() - began
         self._report_failures(state)
         return state
 

@@ -5,6 +5,8 @@ versions.json        software, device, git state
 data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
 programs.json        which members train together
+parts/               while it trains: what each program leaves, put into the files below once all have ended
+metrics/             while it trains: metrics.jsonl of each program
 members.csv          who is who: member, method, seed, best epoch, failed step
 metrics.jsonl        a line per epoch and member; tensorboard/ holds the same as event files
 checkpoints/groupN/  orbax
@@ -30,8 +32,10 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -188,9 +192,13 @@ class RunDir:
     def replace(self, name: str, write: Any) -> None:
         """Writes a file whole or not at all: `write(path)` to a temporary name, then a rename."""
         path = self.path / name
-        temporary = path.with_name(f".{path.name}.partial")
-        write(temporary)
-        temporary.replace(path)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            write(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def write_json(self, name: str, value: Any) -> None:
         self.replace(name, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))
@@ -205,12 +213,16 @@ class RunDir:
         self.replace(name, lambda p: table.to_parquet(p, index=False))
 
     def read_metrics(self) -> list[dict]:
-        """Rows of metrics.jsonl; a line that was being written when a run was killed is left out."""
-        path, rows = self.path / "metrics.jsonl", []
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
+        """A row an epoch and member; a line that was being written when a run was killed is left out."""
+        whole, rows = self.path / "metrics.jsonl", []
+        for path in [whole] if whole.is_file() else self._metrics():
+            for line in path.read_text().splitlines():
+                with contextlib.suppress(json.JSONDecodeError):
+                    rows.append(json.loads(line))
         return rows
+
+    def _metrics(self) -> list[pathlib.Path]:
+        return sorted((self.path / "metrics").glob("*.jsonl"), key=lambda p: int(p.stem))
 
     def watch(self, watchers: Sequence[Watcher]) -> None:
         """Tells others of every epoch from now on."""
@@ -220,21 +232,58 @@ class RunDir:
 
     def keep_metrics(self, group: int, epochs_done: int) -> None:
         """Drops metrics of epochs that are not in the checkpoint: they will be run again."""
-        rows = self.read_metrics()
-        kept = [row for row in rows if row["group"] != group or row["epoch"] < epochs_done]
-        if rows:
-            self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
-        if len(kept) < len(rows):
+        path = self.path / "metrics" / f"{group}.jsonl"
+        if not path.is_file():
+            return
+        lines, kept = path.read_text().splitlines(), []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                if json.loads(line)["epoch"] < epochs_done:
+                    kept.append(line)
+        if len(kept) < len(lines):
+            self.write_text(f"metrics/{group}.jsonl", "".join(line + "\n" for line in kept))
             for watcher in self._watchers:
-                watcher.restart(kept)
+                watcher.restart(self.read_metrics())
 
-    def append_metrics(self, rows: Sequence[dict]) -> None:
-        with open(self.path / "metrics.jsonl", "a") as file:
+    def append_metrics(self, group: int, rows: Sequence[dict]) -> None:
+        """Rows of one epoch of a program."""
+        path = self.path / "metrics" / f"{group}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
         for watcher in self._watchers:
             watcher.add(rows)
+
+    def join_metrics(self) -> None:
+        """Puts the programs' metrics into one file."""
+        if not (self.path / "metrics.jsonl").is_file():
+            self.write_text("metrics.jsonl", "".join(p.read_text() for p in self._metrics()))
+
+    def forget_metrics(self) -> None:
+        """Takes the programs' own files away."""
+        shutil.rmtree(self.path / "metrics", ignore_errors=True)
+
+    def refuse_other_data(self, name: str, fingerprint: str) -> None:
+        """Refuses to go on with data that are not those of the beginning.
+
+        Raises:
+          ConfigError: they differ.
+        """
+        path = self.path / "data.json"
+        old = json.loads(path.read_text()) if path.is_file() else {"name": name, "fingerprint": fingerprint}
+        was, now = f"{old['name']} {old['fingerprint']}", f"{name} {fingerprint}"
+        if was != now:
+            raise ConfigError(
+                f"{self.path} holds a run on other data ({was} there, {now} now): choose another --workdir, or bring "
+                "the data back"
+            )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything was trained and put together."""
+        return (self.path / "results.csv").is_file()
 
     def add_time(self, **seconds: float) -> None:
         """Adds to the totals in timing.json."""

@@ -12,19 +12,18 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from frown_jax import members
+from frown_jax import lease, members, preemption
 from frown_jax.cohort import parse as parse_counts
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import load, validation_name
 from frown_jax.group_trainer import GroupTrainer, Initial, weights_of_file
 from frown_jax.metrics import draws, read, table
+from frown_jax.parts import Part, Parts
 from frown_jax.report import files, occurrences
 from frown_jax.report.draws import render as render_draws
 from frown_jax.rundir import RunDir, versions
 from frown_jax.training_set import TrainingSet
 from frown_jax.watch import Watcher
-
-_CALLS_PER_EPOCH_ON_CPU = 6  # an epoch is one call on accelerators; on CPU the bar should move
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,36 +35,95 @@ class Trained:
     data: Dataset
 
 
-def _programs(groups: list[members.Group], run: RunDir, data: Dataset, initial: Initial) -> list[members.Group]:
-    """The groups, cut to what the devices hold. A run that goes on keeps its cuts."""
-    programs = run.read_programs()
-    if programs is not None:
-        return members.regroup(groups, programs)
-    out = []
-    for index, group in enumerate(groups):
-        if group.config.members_per_device != "auto":
-            most = int(group.config.members_per_device) * jax.local_device_count()
-        else:
-            capacity = GroupTrainer(index, group, run, data, initial).capacity()
-            logging.info("memory: %s", capacity)
-            most = capacity.members
-        parts = members.split(group, most)
-        if len(parts) > 1:
-            logging.info("%d members train in %d programs, one after another", len(group.specs), len(parts))
-        out += parts
-    run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
-    return out
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that is ready to be trained, program by program.
+
+    Attributes:
+      run: its directory.
+      data: with images.
+      groups: of members that can share a program.
+      splits: that are predicted.
+      initial: the weights that networks begin with.
+    """
+
+    run: RunDir
+    data: Dataset
+    groups: list[members.Group]
+    splits: tuple[str, ...]
+    initial: Initial
+
+    @property
+    def parts(self) -> Parts:
+        return Parts(self.run.path)
+
+    def programs(self) -> list[members.Group]:
+        """The groups, cut to what the devices hold. A run that goes on keeps its cuts."""
+        programs = self.run.read_programs()
+        if programs is not None:
+            return members.regroup(self.groups, programs)
+        out = []
+        for index, group in enumerate(self.groups):
+            if group.config.members_per_device != "auto":
+                most = int(group.config.members_per_device) * jax.local_device_count()
+            else:
+                capacity = GroupTrainer(index, group, self.run, self.data, self.initial).capacity()
+                logging.info("memory: %s", capacity)
+                most = capacity.members
+            parts = members.split(group, most)
+            if len(parts) > 1:
+                logging.info("%d members train in %d programs, one after another", len(group.specs), len(parts))
+            out += parts
+        self.run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
+        return out
+
+    def train_part(self, index: int, group: members.Group) -> None:
+        """Trains one program, unless it has ended, and keeps what it leaves.
+
+        Raises:
+          HeldError: another process trains it.
+          PreemptedError: this process was asked to stop.
+        """
+        if self.parts.has(index):
+            return
+        with lease.hold(self.parts.lease(index)):
+            trainer = GroupTrainer(index, group, self.run, self.data, self.initial)
+            state = trainer.train()
+            found = Part(trainer.predict(state, self.data, self.splits), trainer.summary(state), trainer.seconds)
+            self.parts.write(index, found)
+
+    def collect(self) -> Trained:
+        """Puts the parts of all programs together, into the run's own files.
+
+        Raises:
+          FloatingPointError: no member finished an epoch.
+        """
+        run, programs = self.run, self.run.read_programs() or []
+        if not run.is_finished:
+            found = [self.parts.read(index) for index in range(len(programs))]
+            run.join_metrics()
+            frame = pd.concat([part.predictions for part in found], ignore_index=True)
+            if frame.empty:
+                raise FloatingPointError(f"no member finished an epoch; see {run.path / 'metrics.jsonl'}")
+            run.write_csv("members.csv", pd.concat([part.members for part in found], ignore_index=True))
+            run.write_parquet("predictions.parquet", frame)
+            run.add_time(training_seconds=sum(part.seconds for part in found))
+        frame = pd.read_parquet(run.path / "predictions.parquet")
+        results = table.results(frame, self.data.attributes)
+        run.write_csv("results.csv", results)  # last: who finds it finds all
+        self.parts.forget()
+        run.forget_metrics()
+        return Trained(frame, results, self.data)
 
 
-def train(
+def prepare(
     config: ConfigDict,
     points: list[dict],
     workdir: pathlib.Path,
     overrides: dict | None = None,
     initial: Initial = weights_of_file,
-    watchers: Sequence[Watcher] = (),
-) -> Trained:
-    """Trains the grid `points` x `config.seeds` and leaves a run directory. Continues one that was interrupted.
+) -> Job:
+    """Makes or opens a run directory, loads the data and checks that everything fits.
 
     Args:
       config: validated.
@@ -73,7 +131,6 @@ def train(
       workdir: the run directory.
       overrides: the command line's, kept for the record.
       initial: the weights that networks begin with.
-      watchers: are told of every epoch.
 
     Raises:
       ConfigError, DataError: before any training, with one clear message.
@@ -83,6 +140,7 @@ def train(
     logging.info("run directory: %s", workdir)
     began = time.monotonic()
     data = load(config.data, config.model.image_size)
+    run.refuse_other_data(data.name, data.fingerprint)
     run.write_text("data_report.txt", "".join(f"{note}\n" for note in data.notes))
     for note in data.notes[:10]:
         logging.warning("%s", note)
@@ -105,27 +163,44 @@ def train(
 
     members.check(groups, *(TrainingSet.of(data.split(s)) for s in ("train", validation_name(config.data))))
     splits = ("val", "test") if config.cohort.by else tuple(dict.fromkeys((validation_name(config.data), "test")))
-    predictions, summaries = [], []
     trainings = [s for g in groups for s in g.specs]
     count = sum(len(s.all) for s in trainings)
     shared = f" in {len(trainings)} trainings" if count > len(trainings) else ""
     logging.info("%d members%s share %d program%s", count, shared, len(groups), "s" * (len(groups) > 1))
-    run.watch(watchers)
-    for index, group in enumerate(_programs(groups, run, data, initial)):
-        trainer = GroupTrainer(index, group, run, data, initial)
-        state = trainer.train()
-        predictions.append(trainer.predict(state, data, splits))
-        summaries.append(trainer.summary(state))
+    return Job(run, data, groups, splits, initial)
+
+
+def train(
+    config: ConfigDict,
+    points: list[dict],
+    workdir: pathlib.Path,
+    overrides: dict | None = None,
+    initial: Initial = weights_of_file,
+    watchers: Sequence[Watcher] = (),
+) -> Trained:
+    """Trains the grid `points` x `config.seeds` and leaves a run directory. Continues one that was interrupted.
+
+    Args:
+      config, points, workdir, overrides, initial: of `prepare`.
+      watchers: are told of every epoch.
+
+    Raises:
+      ConfigError, DataError: before any training, with one clear message.
+      HeldError: another process trains this run.
+      PreemptedError: this process was asked to stop, and has.
+    """
+    job = prepare(config, points, workdir, overrides, initial)
+    if job.run.is_finished:
+        logging.info("it is finished; nothing is trained")
+        return job.collect()
+    job.run.watch(watchers)
+    with preemption.graceful():
+        for index, group in enumerate(job.programs()):
+            preemption.stop_if_requested()
+            job.train_part(index, group)
     for watcher in watchers:
         watcher.close()
-    frame = pd.concat(predictions, ignore_index=True)
-    if frame.empty:
-        raise FloatingPointError(f"no member finished an epoch; see {workdir / 'metrics.jsonl'}")
-    results = table.results(frame, data.attributes)
-    run.write_csv("members.csv", pd.concat(summaries, ignore_index=True))
-    run.write_parquet("predictions.parquet", frame)
-    run.write_csv("results.csv", results)
-    return Trained(frame, results, data)
+    return job.collect()
 
 
 def analyse(config: ConfigDict, trained: Trained, workdir: pathlib.Path) -> str:

@@ -89,10 +89,12 @@ def test_a_run_directory_refuses_other_settings(tmp_path):
 
 def test_metrics_after_the_checkpoint_are_dropped_on_resume(tmp_path):
     run = RunDir(tmp_path)
-    run.append_metrics([{"group": g, "epoch": e} for e in range(3) for g in (0, 1)])
-    with open(tmp_path / "metrics.jsonl", "a") as file:
+    for g in (0, 1):
+        run.append_metrics(g, [{"group": g, "epoch": e} for e in range(3)])
+    with open(tmp_path / "metrics" / "0.jsonl", "a") as file:
         file.write('{"group": 0, "epo')  # killed in mid-line
     run.keep_metrics(0, epochs_done=1)
+    run.join_metrics()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert lines == [
         '{"group": 0, "epoch": 0}',

@@ -1,4 +1,4 @@
-"""Killed in mid-epoch, the same command ends with the same bytes."""
+"""Killed or asked to stop in mid-epoch, the same command ends with the same bytes."""
 
 import os
 import pathlib
@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+
+from frown_jax.preemption import EXIT_PREEMPTED
 
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
@@ -25,32 +27,71 @@ def _command(workdir):
     ]
 
 
+def _env():
+    return {**os.environ, "JAX_PLATFORMS": "cpu"}
+
+
 def _start(workdir):
-    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(_command(workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+    return subprocess.Popen(_command(workdir), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_env())
+
+
+def _finish(workdir):
+    process = _start(workdir)
+    _, log = process.communicate(timeout=300)
+    assert process.returncode == 0, log[-2000:]
+    return log
+
+
+def _signal_after(workdir, epochs, number):
+    """Starts, sends a signal once so many epochs are in the metrics, and waits for the end; its exit status."""
+    process = _start(workdir)
+    metrics, deadline = workdir / "metrics" / "0.jsonl", time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and metrics.read_text().count("\n") >= 2 * epochs:  # two members a line each
+            break
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert not (workdir / "results.csv").exists(), "it finished before it could be stopped"
+    return process.returncode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "run"
+    _finish(path)
+    return path
 
 
 @pytest.mark.slow
-def test_kill_and_resume_give_the_same_bytes(tmp_path):
-    whole = _start(tmp_path / "whole")
-    _, log = whole.communicate(timeout=300)
-    assert whole.returncode == 0, log[-2000:]
-
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, whole, number):
     broken = tmp_path / "broken"
     for epochs in (1, 3):
-        process = _start(broken)
-        metrics = broken / "metrics.jsonl"
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline and process.poll() is None:
-            if metrics.exists() and metrics.read_text().count("\n") >= 2 * epochs:  # two members a line each
-                break
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert not (broken / "results.csv").exists(), "it finished before it could be killed"
-    last = _start(broken)
-    _, log = last.communicate(timeout=300)
-    assert last.returncode == 0, log[-2000:]
+        status = _signal_after(broken, epochs, number)
+        assert status == (-signal.SIGKILL if number == signal.SIGKILL else EXIT_PREEMPTED)
+        if number == signal.SIGTERM:  # the epoch that ran is kept: the checkpoint has as many as the metrics
+            steps = [int(p.name) for p in (broken / "checkpoints" / "group0").iterdir() if p.name.isdigit()]
+            assert max(steps) == (broken / "metrics" / "0.jsonl").read_text().count("\n") // 2
+    log = _finish(broken)
     assert b"continuing after epoch" in log
     for name in FILES:
-        assert (broken / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (broken / "parts").exists() and not (broken / "metrics").exists()
+
+
+@pytest.mark.slow
+def test_other_data_and_a_second_process_are_refused(tmp_path):
+    process = _start(tmp_path / "run")
+    lease = tmp_path / "run" / "parts" / "0.lease"
+    deadline = time.monotonic() + 200
+    while not lease.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    done = subprocess.run(_command(tmp_path / "run"), cwd=ROOT, capture_output=True, env=_env(), timeout=200)
+    assert done.returncode == 2 and f"process {process.pid} on".encode() in done.stderr
+    process.kill()
+    process.communicate(timeout=60)
+    path = tmp_path / "run" / "data.json"
+    path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "x'))
+    done = subprocess.run(_command(tmp_path / "run"), cwd=ROOT, capture_output=True, env=_env(), timeout=200)
+    assert done.returncode == 2 and b"holds a run on other data (faces x" in done.stderr

@@ -168,7 +168,7 @@ def test_every_stage_is_trained_kept_and_read_again(toy_data, tmp_path, mitigati
         trainer = GroupTrainer(0, group, run, toy_data)
         state = trainer.train()
         found.append(trainer.predict(state, toy_data, ("test",)))
-        lines = (run.path / "metrics.jsonl").read_text().count("\n")
+        lines = len(run.read_metrics())
     assert lines == 2 * (3 if "jtt" in mitigation else 2)
     np.testing.assert_array_equal(*(f.filter(like="p_").to_numpy() for f in found))
     run.write_json(

@@ -14,8 +14,10 @@ from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.cohort import CohortError
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
+from frown_jax.lease import HeldError
 from frown_jax.metrics.outcomes import OutcomesError
 from frown_jax.models.torch_file import WeightsError
+from frown_jax.preemption import EXIT_PREEMPTED, PreemptedError
 from frown_jax.training_set import MitigationError
 
 USER_ERRORS = (CohortError, ConfigError, DataError, MitigationError, OutcomesError, WeightsError, MemoryTooSmallError)
@@ -89,7 +91,10 @@ def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False
         handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         try:
             main(argv[1:])
-        except USER_ERRORS as e:
+        except (*USER_ERRORS, HeldError) as e:
             fail(e)
+        except PreemptedError as e:
+            logging.warning("%s", e)
+            sys.exit(EXIT_PREEMPTED)
 
     app.run(guarded, flags_parser=_parse)

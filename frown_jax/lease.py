@@ -1,0 +1,91 @@
+"""One process at a time works on a thing, on machines that share only a file system."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+HEARTBEAT = 20.0  # seconds between signs of life
+STALE = 180.0  # seconds without one: its holder is taken for dead, if it cannot be asked
+
+
+class HeldError(RuntimeError):
+    """Another living process works on it."""
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine started, in the kernel's ticks; '' if it is not there, or nothing tells."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _living(path: pathlib.Path) -> dict | None:
+    """Who holds a lease; None if nobody does, or a dead process."""
+    try:
+        holder, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    if holder.get("host") != socket.gethostname():
+        return holder if age < STALE else None
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    same = holder.get("started", "") == _started(holder["pid"])  # not another process that got its number
+    return holder if same else None
+
+
+@contextlib.contextmanager
+def _alone(path: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out for the moment in which a lease changes hands."""
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # goes with the process, however it ends
+        yield
+
+
+@contextlib.contextmanager
+def hold(path: pathlib.Path) -> Iterator[None]:
+    """Holds the lease `path` while the block runs.
+
+    A lease is a file with its holder's machine, process and last sign of life. A dead holder's is taken over: at once
+    on the same machine, after STALE seconds from another.
+
+    Raises:
+      HeldError: a living process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    with _alone(path.with_suffix(".lock")):
+        holder = _living(path)
+        if holder is not None:
+            raise HeldError(f"process {holder['pid']} on {holder['host']} works on it ({path})")
+        own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        own.write_text(json.dumps(mine))
+        own.replace(path)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        path.unlink(missing_ok=True)
