@@ -11,6 +11,7 @@ import pytest
 from frown_jax import schema
 from frown_jax.config import ConfigError
 from frown_jax.report import action_units, build, chart, comparing, groups, page, stored, studies
+from frown_jax.report.folder import Folder
 from tests.runs import CLASSES, drawn, finished
 
 SECTIONS = tuple(build.PARTS)
@@ -253,6 +254,15 @@ def test_explanations_are_shown_where_there_are_any(tmp_path):
 def test_there_must_be_a_run(tmp_path):
     with pytest.raises(ConfigError, match="there is no run"):
         stored.read(tmp_path)
+
+
+def test_tables_hold_no_formulas(tmp_path):
+    evil = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "fine", "70+", "1-2"]
+    table = pd.DataFrame({"=head": evil, "value": -1.5, "n": range(8)})
+    Folder(tmp_path, "t").table("s", "x", table)
+    got = pd.read_csv(tmp_path / "x.csv")
+    assert got.columns.tolist() == ["'=head", "value", "n"]
+    assert got["'=head"].tolist() == ["'" + e for e in evil[:5]] + evil[5:] and got["value"].tolist() == [-1.5] * 8
 
 
 def test_pages_escape_everything():

@@ -113,7 +113,7 @@ def _compare_groups(
     measures = ("normalised", "rank", "background_normalised")
     logging.info("comparing groups and training sets")
     levels = groups.levels(first, attributes, measures, o.statistics)
-    report.run.write_csv("levels.csv", levels)
+    report.csv("levels", levels)
     report.show(section, levels[levels["measure"] == "normalised"] if len(levels) else levels)
     found = groups.contrasts(tables, attributes, measures, o.statistics)
     if found.empty:
@@ -229,7 +229,7 @@ def explain(
     _describe(report, first, shown, o)
     methods = list(dict.fromkeys(s.method for n in every for s in n.specs))
     specific = _specificity(mass, methods, shown)
-    report.run.write_csv("specificity.csv", specific)
+    report.csv("specificity", specific)
     _compare_groups(report, tables, shown, o, names)
     assert maps is not None
     _draw(report, every, first, shown, maps, o, names)
@@ -281,7 +281,7 @@ def _twins(report: Folder, every: Sequence[Networks], shown: Shown, faces: list[
     )
     found = twins.summary(table, o.statistics)
     main = found[found["quantity"].isin(["logit", "normalised", "flips", "alike"])]
-    report.run.write_csv("twins-all.csv", found)
+    report.csv("twins-all", found)
     report.table(section, "twins", main.reset_index(drop=True))
 
 
@@ -297,7 +297,7 @@ def _check(report: Folder, every: Sequence[Networks], shown: Shown, o: Options) 
     report.table(section, "faithfulness", faithful)
     stages, alike = checks.sane(every, shown, o.method, min(o.checked, 16))
     report.table(section, "randomisation", stages)
-    report.run.write_csv("classes-alike.csv", alike)
+    report.csv("classes-alike", alike)
     other = alike[alike["target"] != alike["other"]]
     report.say(
         section,

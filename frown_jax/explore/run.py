@@ -74,7 +74,7 @@ def explore(data: Dataset, out: Folder, shown: int, resamples: int, seed: int) -
     if len(expected):
         off = expected[expected["published"] != expected["here"]]
         out.say("Published counts", f"{len(expected) - len(off)} of {len(expected)} published counts are met.")
-        out.run.write_csv("published.csv", expected)
+        out.csv("published", expected)
         if len(off):
             out.show("Published counts", off)
     _pixels(data, out)
@@ -90,14 +90,14 @@ def _together(data: Dataset, out: Folder, known: dict[str, tuple[str, ...]], res
     for of, given in itertools.permutations(known, 2):
         percent = counts.conditional(data, of, given, known)
         name = f"{of}-given-{given}"
-        out.run.write_csv(f"{name}.csv", percent.rename_axis(given).reset_index())
+        out.csv(f"{name}", percent.rename_axis(given).reset_index())
         out.picture(section, name, figures.conditional(percent, of, given), f"{of} within each {given}")
     if not len(au_columns(data.table)):
         return
     for given in known:
         rates = counts.unit_rates(data, given, known)
         name = f"units-given-{given}"
-        out.run.write_csv(f"{name}.csv", rates.rename_axis(given).reset_index())
+        out.csv(f"{name}", rates.rename_axis(given).reset_index())
         figure = figures.heatmap(rates, f"Action Units within each {given}", "% of images")
         out.picture(section, name, figure, f"Share of images that show each Action Unit, by {given}")
 
@@ -105,7 +105,7 @@ def _together(data: Dataset, out: Folder, known: dict[str, tuple[str, ...]], res
 def _pixels(data: Dataset, out: Folder) -> None:
     section = "Pixels"
     table = counts.pixels(data)
-    out.run.write_csv("pixels.csv", table)
+    out.csv("pixels", table)
     everybody = {"all": np.ones(len(data), bool)}
     figure = figures.histograms(table, everybody, "Pixels before and after preprocessing")
     out.picture(section, "pixels", figure, "Mean and standard deviation of pixels, before and after preprocessing")

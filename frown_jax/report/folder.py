@@ -17,7 +17,18 @@ from frown_jax.report.chart import Chart
 from frown_jax.rundir import RunDir
 
 # The same figure is the same file every time.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _SVG: Any = {"svg.hashsalt": "frown_jax", "svg.fonttype": "none"}
+
+
+def for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before texts that a spreadsheet would run as formulas (OWASP: CSV injection)."""
+
+    def quiet(value: object) -> object:
+        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+    texts = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    return frame.assign(**{c: frame[c].map(quiet) for c in texts}).rename(columns=quiet)
 
 
 class Folder:
@@ -41,8 +52,12 @@ class Folder:
 
     def table(self, section: str, name: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> None:
         """A CSV file; on the page, some of its columns."""
-        self.run.write_csv(f"{name}.csv", frame)
+        self.csv(name, frame)
         self.show(section, frame[list(columns)] if columns else frame)
+
+    def csv(self, name: str, frame: pd.DataFrame) -> None:
+        """A CSV file that a spreadsheet can open: text stays text."""
+        self.run.write_csv(f"{name}.csv", for_spreadsheets(frame))
 
     def show(self, section: str, frame: pd.DataFrame) -> None:
         """A table on the page."""
@@ -68,7 +83,7 @@ class Folder:
           caption: what it shows.
           stills: choices in place of the first ones, a picture each; their values end the files' names.
         """
-        self.run.write_csv(f"{name}.csv", chart.data)
+        self.csv(name, chart.data)
         first = ""
         for values in stills if self.stills else ():
             of = ", ".join({**chart.first, **values}[c] for c, options in chart.choices.items() if len(options) > 1)
