@@ -90,14 +90,14 @@ def _together(data: Dataset, out: Folder, known: dict[str, tuple[str, ...]], res
     for of, given in itertools.permutations(known, 2):
         percent = counts.conditional(data, of, given, known)
         name = f"{of}-given-{given}"
-        out.csv(f"{name}", percent.rename_axis(given).reset_index())
+        out.csv(name, percent.rename_axis(given).reset_index())
         out.picture(section, name, figures.conditional(percent, of, given), f"{of} within each {given}")
     if not len(au_columns(data.table)):
         return
     for given in known:
         rates = counts.unit_rates(data, given, known)
         name = f"units-given-{given}"
-        out.csv(f"{name}", rates.rename_axis(given).reset_index())
+        out.csv(name, rates.rename_axis(given).reset_index())
         figure = figures.heatmap(rates, f"Action Units within each {given}", "% of images")
         out.picture(section, name, figure, f"Share of images that show each Action Unit, by {given}")
 
