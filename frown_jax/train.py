@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 import time
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from frown_jax import lease, members, preemption
+from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.cohort import parse as parse_counts
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import load, validation_name
@@ -77,20 +79,54 @@ class Job:
         self.run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
         return out
 
-    def train_part(self, index: int, group: members.Group) -> None:
-        """Trains one program, unless it has ended, and keeps what it leaves.
+    def train_parts(self) -> None:
+        """Trains every program that has not ended; one that does not fit in memory is halved, and goes on as two.
+
+        Raises:
+          HeldError: another process trains one of them.
+          MemoryTooSmallError: not even one member fits.
+          PreemptedError: this process was asked to stop.
+        """
+        index, programs = 0, self.programs()
+        while index < len(programs):
+            preemption.stop_if_requested()
+            if self.parts.has(index) or self.train_part(index, programs[index]):
+                index += 1
+            else:
+                self._halve(index)
+                programs = self.programs()
+
+    def train_part(self, index: int, group: members.Group) -> bool:
+        """Trains one program and keeps what it leaves; False: the devices' memory does not hold it.
 
         Raises:
           HeldError: another process trains it.
           PreemptedError: this process was asked to stop.
         """
-        if self.parts.has(index):
-            return
         with lease.hold(self.parts.lease(index)):
-            trainer = GroupTrainer(index, group, self.run, self.data, self.initial)
-            state = trainer.train()
-            found = Part(trainer.predict(state, self.data, self.splits), trainer.summary(state), trainer.seconds)
+            try:
+                trainer = GroupTrainer(index, group, self.run, self.data, self.initial)
+                state = trainer.train()
+                found = Part(trainer.predict(state, self.data, self.splits), trainer.summary(state), trainer.seconds)
+            except (MemoryError, jax.errors.JaxRuntimeError) as e:
+                if not (isinstance(e, MemoryError) or "RESOURCE_EXHAUSTED" in str(e)):
+                    raise
+                logging.warning("out of memory with %d members at once: %s", len(group.specs), str(e).split("\n")[0])
+                return False
             self.parts.write(index, found)
+            return True
+
+    def _halve(self, index: int) -> None:
+        """Cuts a program in two; the second half becomes the last program. Both begin again."""
+        programs = self.run.read_programs() or []
+        whole = programs[index]
+        if len(whole) == 1:
+            raise MemoryTooSmallError("not even one member fits: a smaller batch_size or model.width needs less")
+        half = -(-len(whole) // 2)
+        logging.warning("its members train in two programs now, of %d and %d", half, len(whole) - half)
+        shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
+        self.run.keep_metrics(index, 0)
+        self.run.write_json("programs.json", [*programs[:index], whole[:half], *programs[index + 1 :], whole[half:]])
 
     def collect(self) -> Trained:
         """Puts the parts of all programs together, into the run's own files.
@@ -187,6 +223,7 @@ def train(
     Raises:
       ConfigError, DataError: before any training, with one clear message.
       HeldError: another process trains this run.
+      MemoryTooSmallError: not even one member fits on the devices.
       PreemptedError: this process was asked to stop, and has.
     """
     job = prepare(config, points, workdir, overrides, initial)
@@ -195,9 +232,7 @@ def train(
         return job.collect()
     job.run.watch(watchers)
     with preemption.graceful():
-        for index, group in enumerate(job.programs()):
-            preemption.stop_if_requested()
-            job.train_part(index, group)
+        job.train_parts()
     for watcher in watchers:
         watcher.close()
     return job.collect()
