@@ -81,8 +81,7 @@ class Ensemble:
           ConfigError: there is no run, or it has no readable checkpoint.
         """
         run = RunDir.open(path)
-        stored = run.read_config()
-        self.config = _config_dict(stored["config"])
+        self.config = run.config()
         try:
             described = json.loads((path / "data.json").read_text())
         except OSError:
@@ -94,7 +93,7 @@ class Ensemble:
         self.specs: list[members.Spec] = []
         self._parts: list[Readout] = []
         self._encoders: list[Encoder] = []
-        groups = members.expand(self.config, stored["points"])
+        groups = members.expand(self.config, run.points())
         programs = run.read_programs()
         for index, group in enumerate(members.regroup(groups, programs) if programs else groups):
             self._restore(run, index, group)
@@ -142,14 +141,3 @@ class Ensemble:
         """
         parts = zip(self._parts, self._encoders, strict=True)
         return np.concatenate([part.probabilities(encoder.fold(images, attributes)) for part, encoder in parts])
-
-
-def _config_dict(stored: dict) -> ConfigDict:
-    """The config of a config.json: JSON's lists are tuples again."""
-
-    def convert(value: object) -> object:
-        if isinstance(value, dict):
-            return {k: convert(v) for k, v in value.items()}
-        return tuple(value) if isinstance(value, list) else value
-
-    return ConfigDict(convert(stored))

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 
 HEARTBEAT = 20.0  # seconds between signs of life
+_POLL = 0.2
 STALE = 180.0  # seconds without one: its holder is taken for dead, if it cannot be asked
 
 
@@ -55,9 +56,25 @@ def _alone(path: pathlib.Path) -> Iterator[None]:
         yield
 
 
+def _take(path: pathlib.Path) -> dict | None:
+    """Takes the lease if nobody alive holds it; otherwise, who does."""
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    with _alone(path.with_suffix(".lock")):
+        holder = _living(path)
+        if holder is None:
+            own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            own.write_text(json.dumps(mine))
+            own.replace(path)
+        return holder
+
+
 @contextlib.contextmanager
-def hold(path: pathlib.Path) -> Iterator[None]:
+def hold(path: pathlib.Path, patience: float = 0.0) -> Iterator[None]:
     """Holds the lease `path` while the block runs.
+
+    Args:
+      path: a file; it lies there while it is held.
+      patience: seconds to wait for another holder to end.
 
     A lease is a file with its holder's machine, process and last sign of life. A dead holder's is taken over: at once
     on the same machine, after STALE seconds from another.
@@ -66,14 +83,11 @@ def hold(path: pathlib.Path) -> Iterator[None]:
       HeldError: a living process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
-    with _alone(path.with_suffix(".lock")):
-        holder = _living(path)
-        if holder is not None:
+    deadline = time.monotonic() + patience
+    while (holder := _take(path)) is not None:
+        if time.monotonic() >= deadline:
             raise HeldError(f"process {holder['pid']} on {holder['host']} works on it ({path})")
-        own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        own.write_text(json.dumps(mine))
-        own.replace(path)
+        time.sleep(_POLL)
     over = threading.Event()
 
     def beat() -> None:

@@ -32,8 +32,8 @@ class Parts:
     def __init__(self, run: pathlib.Path):
         self._folder = run / "parts"
 
-    def lease(self, index: int) -> pathlib.Path:
-        """Of the process that works on a program."""
+    def lease(self, index: int | str) -> pathlib.Path:
+        """Of the process that works on a program, or on something that all share."""
         return self._folder / f"{index}.lease"
 
     def has(self, index: int) -> bool:

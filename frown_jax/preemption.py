@@ -15,7 +15,15 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # Slurm's own warnin
 
 
 class PreemptedError(Exception):
-    """The run was asked to stop; everything up to its last epoch is kept."""
+    """The run was asked to stop; everything up to its last epoch is kept.
+
+    Attributes:
+      signal: by which.
+    """
+
+    def __init__(self, number: int):
+        self.signal = signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name}; the same command goes on from here")
 
 
 _asked: list[int] = []
@@ -33,7 +41,7 @@ def stop_if_requested() -> None:
       PreemptedError: this process was asked to stop.
     """
     if _asked:
-        raise PreemptedError(f"stopped by {signal.Signals(_asked[0]).name}; the same command goes on from here")
+        raise PreemptedError(_asked[0])
 
 
 @contextlib.contextmanager

@@ -151,6 +151,16 @@ class RunDir:
         """{'config': ..., 'points': [...], 'overrides': ...}."""
         return json.loads(self.config_path.read_text())
 
+    def config(self) -> ConfigDict:
+        """Its settings: JSON's lists are tuples again."""
+
+        def convert(value: object) -> object:
+            if isinstance(value, dict):
+                return {k: convert(v) for k, v in value.items()}
+            return tuple(value) if isinstance(value, list) else value
+
+        return ConfigDict(convert(self.read_config()["config"]))
+
     def points(self) -> list[dict]:
         """Of the grid."""
         return self.read_config()["points"]

@@ -42,6 +42,7 @@ class Job:
     """A run that is ready to be trained, program by program.
 
     Attributes:
+      config: of the run.
       run: its directory.
       data: with images.
       groups: of members that can share a program.
@@ -49,6 +50,7 @@ class Job:
       initial: the weights that networks begin with.
     """
 
+    config: ConfigDict
     run: RunDir
     data: Dataset
     groups: list[members.Group]
@@ -79,31 +81,41 @@ class Job:
         self.run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
         return out
 
-    def train_parts(self) -> None:
-        """Trains every program that has not ended; one that does not fit in memory is halved, and goes on as two.
+    def has_ended(self, index: int) -> bool:
+        """Whether a program is trained."""
+        return self.run.is_finished or self.parts.has(index)
+
+    def train_parts(self, indices: Sequence[int] | None = None, patience: float = 0.0) -> None:
+        """Trains programs that have not ended; one that does not fit in memory is halved, and goes on as two.
+
+        Args:
+          indices: of the programs; None for all.
+          patience: seconds to wait for another process that trains one of them.
 
         Raises:
           HeldError: another process trains one of them.
           MemoryTooSmallError: not even one member fits.
           PreemptedError: this process was asked to stop.
         """
-        index, programs = 0, self.programs()
-        while index < len(programs):
+        programs = self.programs()
+        todo = list(range(len(programs)) if indices is None else indices)
+        while todo:
             preemption.stop_if_requested()
-            if self.parts.has(index) or self.train_part(index, programs[index]):
-                index += 1
-            else:
-                self._halve(index)
+            index = todo.pop(0)
+            if not self.has_ended(index) and not self.train_part(index, programs[index], patience):
+                todo = [index, *todo, self._halve(index)]
                 programs = self.programs()
 
-    def train_part(self, index: int, group: members.Group) -> bool:
+    def train_part(self, index: int, group: members.Group, patience: float = 0.0) -> bool:
         """Trains one program and keeps what it leaves; False: the devices' memory does not hold it.
 
         Raises:
           HeldError: another process trains it.
           PreemptedError: this process was asked to stop.
         """
-        with lease.hold(self.parts.lease(index)):
+        with lease.hold(self.parts.lease(index), patience):
+            if self.has_ended(index):  # while this process waited
+                return True
             try:
                 trainer = GroupTrainer(index, group, self.run, self.data, self.initial)
                 state = trainer.train()
@@ -113,20 +125,24 @@ class Job:
                     raise
                 logging.warning("out of memory with %d members at once: %s", len(group.specs), str(e).split("\n")[0])
                 return False
-            self.parts.write(index, found)
+            if not self.run.is_finished:  # by others, who trained it meanwhile
+                self.parts.write(index, found)
             return True
 
-    def _halve(self, index: int) -> None:
-        """Cuts a program in two; the second half becomes the last program. Both begin again."""
-        programs = self.run.read_programs() or []
-        whole = programs[index]
-        if len(whole) == 1:
-            raise MemoryTooSmallError("not even one member fits: a smaller batch_size or model.width needs less")
-        half = -(-len(whole) // 2)
-        logging.warning("its members train in two programs now, of %d and %d", half, len(whole) - half)
-        shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
-        self.run.keep_metrics(index, 0)
-        self.run.write_json("programs.json", [*programs[:index], whole[:half], *programs[index + 1 :], whole[half:]])
+    def _halve(self, index: int) -> int:
+        """Cuts a program in two, which begin again; the second half becomes the last program, whose number it gives."""
+        with lease.hold(self.parts.lease("programs"), patience=lease.STALE):  # others may cut theirs
+            programs = self.run.read_programs() or []
+            whole = programs[index]
+            if len(whole) == 1:
+                raise MemoryTooSmallError("not even one member fits: a smaller batch_size or model.width needs less")
+            half = -(-len(whole) // 2)
+            logging.warning("its members train in two programs now, of %d and %d", half, len(whole) - half)
+            shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
+            self.run.keep_metrics(index, 0)
+            programs = [*programs[:index], whole[:half], *programs[index + 1 :], whole[half:]]
+            self.run.write_json("programs.json", programs)
+            return len(programs) - 1
 
     def collect(self) -> Trained:
         """Puts the parts of all programs together, into the run's own files.
@@ -135,21 +151,25 @@ class Job:
           FloatingPointError: no member finished an epoch.
         """
         run, programs = self.run, self.run.read_programs() or []
-        if not run.is_finished:
-            found = [self.parts.read(index) for index in range(len(programs))]
-            run.join_metrics()
-            frame = pd.concat([part.predictions for part in found], ignore_index=True)
-            if frame.empty:
-                raise FloatingPointError(f"no member finished an epoch; see {run.path / 'metrics.jsonl'}")
-            run.write_csv("members.csv", pd.concat([part.members for part in found], ignore_index=True))
-            run.write_parquet("predictions.parquet", frame)
-            run.add_time(training_seconds=sum(part.seconds for part in found))
-        frame = pd.read_parquet(run.path / "predictions.parquet")
-        results = table.results(frame, self.data.attributes)
-        run.write_csv("results.csv", results)  # last: who finds it finds all
-        self.parts.forget()
-        run.forget_metrics()
+        with lease.hold(run.path / ".collect.lease", patience=lease.STALE):
+            if not run.is_finished:
+                self._put_together(run, len(programs))
+            frame = pd.read_parquet(run.path / "predictions.parquet")
+            results = table.results(frame, self.data.attributes)
+            run.write_csv("results.csv", results)  # last: who finds it finds all
+            self.parts.forget()
+            run.forget_metrics()
         return Trained(frame, results, self.data)
+
+    def _put_together(self, run: RunDir, count: int) -> None:
+        found = [self.parts.read(index) for index in range(count)]
+        run.join_metrics()
+        frame = pd.concat([part.predictions for part in found], ignore_index=True)
+        if frame.empty:
+            raise FloatingPointError(f"no member finished an epoch; see {run.path / 'metrics.jsonl'}")
+        run.write_csv("members.csv", pd.concat([part.members for part in found], ignore_index=True))
+        run.write_parquet("predictions.parquet", frame)
+        run.add_time(training_seconds=sum(part.seconds for part in found))
 
 
 def prepare(
@@ -171,20 +191,16 @@ def prepare(
     Raises:
       ConfigError, DataError: before any training, with one clear message.
     """
-    groups = members.expand(config, points)
     run = RunDir.create(workdir, config, points, overrides or {})
     logging.info("run directory: %s", workdir)
     began = time.monotonic()
-    data = load(config.data, config.model.image_size)
-    run.refuse_other_data(data.name, data.fingerprint)
+    job = _job(config, points, run, initial)
+    data = job.data
     run.write_text("data_report.txt", "".join(f"{note}\n" for note in data.notes))
     for note in data.notes[:10]:
         logging.warning("%s", note)
     if len(data.notes) > 10:
         logging.warning("... %d more notes in %s", len(data.notes) - 10, workdir / "data_report.txt")
-    sizes = data.table["split"].value_counts()
-    parts = ", ".join(f"{sizes[s]:,} {s}" for s in ("train", "val", "test") if s in sizes)
-    logging.info("data: %s (%s), %d x %d pixels", data.name, parts, *data.images.shape[1:3])
     described = {
         "classes": data.classes,
         "attributes": data.attributes,
@@ -196,14 +212,33 @@ def prepare(
     run.write_json("data.json", {"name": data.name, "fingerprint": data.fingerprint, **described})
     run.write_json("versions.json", versions())
     run.add_time(data_seconds=time.monotonic() - began)
-
-    members.check(groups, *(TrainingSet.of(data.split(s)) for s in ("train", validation_name(config.data))))
-    splits = ("val", "test") if config.cohort.by else tuple(dict.fromkeys((validation_name(config.data), "test")))
-    trainings = [s for g in groups for s in g.specs]
+    trainings = [s for g in job.groups for s in g.specs]
     count = sum(len(s.all) for s in trainings)
     shared = f" in {len(trainings)} trainings" if count > len(trainings) else ""
-    logging.info("%d members%s share %d program%s", count, shared, len(groups), "s" * (len(groups) > 1))
-    return Job(run, data, groups, splits, initial)
+    logging.info("%d members%s share %d program%s", count, shared, len(job.groups), "s" * (len(job.groups) > 1))
+    return job
+
+
+def _job(config: ConfigDict, points: list[dict], run: RunDir, initial: Initial) -> Job:
+    groups = members.expand(config, points)
+    data = load(config.data, config.model.image_size)
+    run.refuse_other_data(data.name, data.fingerprint)
+    sizes = data.table["split"].value_counts()
+    parts = ", ".join(f"{sizes[s]:,} {s}" for s in ("train", "val", "test") if s in sizes)
+    logging.info("data: %s (%s), %d x %d pixels", data.name, parts, *data.images.shape[1:3])
+    members.check(groups, *(TrainingSet.of(data.split(s)) for s in ("train", validation_name(config.data))))
+    splits = ("val", "test") if config.cohort.by else tuple(dict.fromkeys((validation_name(config.data), "test")))
+    return Job(config, run, data, groups, splits, initial)
+
+
+def reopen(path: pathlib.Path, initial: Initial = weights_of_file) -> Job:
+    """The job of a run directory, as it was begun.
+
+    Raises:
+      ConfigError, DataError: there is no run, or its data is not what it was.
+    """
+    run = RunDir.open(path)
+    return _job(run.config(), run.points(), run, initial)
 
 
 def train(

@@ -12,6 +12,7 @@ import shutil
 import pytest
 
 from frown_jax.report import build, stored
+from tests.needs import need
 from tests.runs import drawn, finished
 
 pytestmark = pytest.mark.slow
@@ -25,12 +26,6 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-def need(there, what):
-    if not there:
-        assert not os.environ.get("CI"), f"{what} is lacking"
-        pytest.skip(f"{what} is lacking")
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def job(tmp_path, monkeypatch):
     c = configs.default()
     c.seeds, c.members_per_device = tuple(range(7)), "7"
     run = RunDir.create(tmp_path / "run", c, [{}], {})
-    return train.Job(run, None, members.expand(c, [{}]), ("test",), None)
+    return train.Job(c, run, None, members.expand(c, [{}]), ("test",), None)
 
 
 def test_a_program_that_does_not_fit_is_halved_until_it_does(job):

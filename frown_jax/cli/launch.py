@@ -8,6 +8,12 @@
 
 Any field of the config can be set as --config.FIELD=VALUE; --print_config shows them all. Interrupted, the same
 command continues where the last epoch ended. Config files say what they take after the colon.
+
+On a Slurm cluster, the programs of a grid as a job array (--slurm_... say what a job asks for):
+
+  python launch.py --config=configs/mitigation_grid.py --executor=slurm --slurm_partition=gpu --slurm_gpus=1
+  python launch.py --status=runs/mitigation_grid-faces-0a1b2c3d
+  python launch.py --resume=runs/mitigation_grid-faces-0a1b2c3d --executor=slurm      runs only what is missing
 """
 
 from __future__ import annotations
@@ -18,11 +24,11 @@ import sys
 import time
 
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from frown_jax import config as configs
 from frown_jax import config_check
-from frown_jax.cli import common
+from frown_jax.cli import cluster, common
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "Run directory; by default runs/NAME-HASH of the settings.")
@@ -31,6 +37,9 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "Write TensorBoard's event
 _WANDB = flags.DEFINE_string(
     "wandb", "", "Project of Weights & Biases to report to (pip install wandb); by default none."
 )
+_EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm"], "Where programs are trained.")
+_STATUS = flags.DEFINE_string("status", "", "Run directory: show each of its programs (done, running, ...) and stop.")
+_RESUME = flags.DEFINE_string("resume", "", "Run directory to go on with, in place of --config.")
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print every setting and stop.")
 
 
@@ -44,45 +53,71 @@ def _sweep_of(config_file: str):
     return getattr(module, "sweep", None)
 
 
-def _run(_: list[str]) -> None:
-    if _CONFIG.value is None:
-        common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
+def _read() -> tuple[ConfigDict, list[dict], pathlib.Path, dict]:
+    """The run that the flags ask for: config, grid, directory and overrides."""
+    from frown_jax import members, rundir, search
+
+    if _RESUME.value:
+        run = rundir.RunDir.open(pathlib.Path(_RESUME.value))
+        return run.config(), run.points(), run.path, {}
     flag = flags.FLAGS["config"]
-    config_file = config_flags.get_config_filename(flag)
-    if not pathlib.Path(config_file.partition(":")[0]).is_file():  # ml_collections would tell at the first use
-        common.fail(f"--config: no such file: {config_file.partition(':')[0]}")
-    config = _CONFIG.value
-    configs.read_hparams(config, config_flags.get_override_values(flag))
-    if _PRINT_CONFIG.value:
-        print(config)
-        return
-    config_check.validate(config)
-
-    # Heavy imports wait until the settings are known to be good.
-    from frown_jax import cache, members, pretrain, rundir, search, train, watch
-    from frown_jax.progress import duration
-
-    began = time.monotonic()
+    config, config_file = _CONFIG.value, config_flags.get_config_filename(flag)
     sweep, searching = _sweep_of(config_file), search.wanted(config)
     if sweep is not None and searching:
         common.fail(f"--config.search: {config_file} has a grid of its own; search with a config without one")
     points = search.points(config) if searching else members.points_of(sweep)
+    name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
+    workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
+    return config, points, workdir, config_flags.get_override_values(flag)
+
+
+def _check_config() -> None:
+    if _CONFIG.value is None:
+        common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
+    flag = flags.FLAGS["config"]
+    path = config_flags.get_config_filename(flag).partition(":")[0]
+    if not pathlib.Path(path).is_file():  # ml_collections would tell at the first use
+        common.fail(f"--config: no such file: {path}")
+    configs.read_hparams(_CONFIG.value, config_flags.get_override_values(flag))
+    if not _PRINT_CONFIG.value:
+        config_check.validate(_CONFIG.value)
+
+
+def _run(_: list[str]) -> None:
+    if _STATUS.value:
+        print(cluster.status(pathlib.Path(_STATUS.value)))
+        return
+    if not _RESUME.value:
+        _check_config()
+        if _PRINT_CONFIG.value:
+            print(_CONFIG.value)
+            return
+
+    # Heavy imports wait until the settings are known to be good.
+    from frown_jax import cache, pretrain, rundir, search, train, watch
+    from frown_jax.progress import duration
+
+    began = time.monotonic()
+    config, points, workdir, overrides = _read()
+    cache.keep_compiled_programs(config.data.cache_dir)
     if _DRY_RUN.value:
         from frown_jax import cost
 
-        cache.keep_compiled_programs(config.data.cache_dir)
         print(cost.report(config, points))
         return
-    name = pathlib.Path(config_file.partition(":")[0]).stem + f"-{config.data.name}"
-    workdir = pathlib.Path(_WORKDIR.value) if _WORKDIR.value else rundir.default_path(name, config, points)
-    cache.keep_compiled_programs(config.data.cache_dir)
     watchers: list[watch.Watcher] = [watch.TensorBoard(workdir / "tensorboard")] if _TENSORBOARD.value else []
     if _WANDB.value:
         watchers.append(watch.WeightsAndBiases(_WANDB.value, workdir, config))
-    overrides = config_flags.get_override_values(flag)
-    trained = train.train(config, points, workdir, overrides, pretrain.initial, watchers)
+    if _EXECUTOR.value == "slurm":
+        job = train.prepare(config, points, workdir, overrides, pretrain.initial)
+        if not job.run.is_finished and not cluster.train(job):
+            return
+        job.run.watch(watchers)
+        trained = job.collect()
+    else:
+        trained = train.train(config, points, workdir, overrides, pretrain.initial, watchers)
     print(train.analyse(config, trained, workdir))
-    if searching:
+    if search.wanted(config):
         print(search.conclude(config, rundir.RunDir(workdir)))
     logging.info("done in %s; everything is in %s", duration(time.monotonic() - began), workdir)
 
