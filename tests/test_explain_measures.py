@@ -331,6 +331,7 @@ def test_gradient_methods_on_a_linear_network():
         np.testing.assert_allclose(y, [[summed.sum()]], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_integrated_gradients_are_complete():
     """They sum to f(x) - f(0) (Sundararajan et al. 2017, proposition 1)."""
     model = ResNet10(classes=2, width=2, batch_norm=False)

@@ -184,6 +184,7 @@ def pulled(plain, variables, x, composite, start):
     return run(variables, jnp.asarray(x))
 
 
+@pytest.mark.slow
 def test_lrp0_without_bias_is_gradient_times_input():
     plain, variables, x = small("vgg", bias=False)
     table = (("conv", Epsilon(stabiliser=1e-14)), ("dense", Epsilon(stabiliser=1e-14)), ("mean", "gradient"))
@@ -202,6 +203,7 @@ def test_networks_conserve_relevance_without_biases(name):
     np.testing.assert_allclose(relevance.sum((1, 2, 3)), 1.0, rtol=1e-3 if name == "ExcitationBackprop" else 1e-5)
 
 
+@pytest.mark.slow
 def test_members_and_classes_together_are_as_one_by_one():
     plain, _, x = small("resnet")
     alone = [small("resnet", seed=s)[1] for s in range(2)]
