@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -12,7 +10,7 @@ from frown_jax.metrics.draws import LEVEL
 from frown_jax.report.chart import Chart, choices, chosen, parameters, source
 from frown_jax.report.comparing import EVERYBODY, title
 from frown_jax.report.stored import Stored
-from frown_jax.report.style import GAIN, LOSS, PALETTE
+from frown_jax.report.style import PALETTE
 
 _OVERALL = ("macro_f1", "weighted_f1", "accuracy", "auroc", "macro_precision", "macro_recall")
 _OF_UNITS = ("f1", "target_auroc", "recall", "precision", "selection_rate")
@@ -93,37 +91,3 @@ def contrasts(run: Stored) -> pd.DataFrame:
     shown = np.where(table["p_holm"] < 1 - LEVEL, direction, "not shown")
     own = table.assign(metric=table["metric"].map(title), pair=pair, p=table["p_holm"], shown=shown)
     return own[["metric", "pair", "difference", "lower", "upper", "p", "shown", "draws"]]
-
-
-def contrast_chart(table: pd.DataFrame) -> Chart:
-    """Differences between training sets with intervals.
-
-    Args:
-      table: of `contrasts`.
-    """
-    options = choices(table, "metric")
-    base = alt.Chart(source()).transform_filter(chosen(*options))
-    y = alt.Y("pair:N", sort=list(dict.fromkeys(table["pair"])), title=None, axis=alt.Axis(labelLimit=330))
-    domain: Sequence[str] = ["gain", "loss", "not shown"]
-    colour = alt.Color(
-        "shown:N", scale=alt.Scale(domain=list(domain), range=[GAIN, LOSS, "#767676"]), title="after correction"
-    )
-    spans = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("lower:Q", title="difference, mean over draws"), x2="upper:Q", y=y, color=colour
-    )
-    dots = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x="difference:Q",
-        y=y,
-        color=colour,
-        tooltip=[
-            alt.Tooltip("pair:N"),
-            alt.Tooltip("difference:Q", format="+.3f"),
-            alt.Tooltip("lower:Q", format="+.3f", title="interval from"),
-            alt.Tooltip("upper:Q", format="+.3f", title="to"),
-            alt.Tooltip("p:Q", format=".3g", title="p (Holm)"),
-            alt.Tooltip("draws:Q"),
-        ],
-    )
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#333333").encode(x="zero:Q")
-    drawing = alt.layer(zero, spans, dots).add_params(*parameters(options)).properties(height=alt.Step(20))
-    return Chart(drawing, table, options)

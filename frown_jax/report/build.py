@@ -98,7 +98,8 @@ def _headline(section: Section, run: Stored) -> None:
 def _differences(section: Section, run: Stored) -> None:
     if "contrasts" in run.tables and len(run.tables["contrasts"]):
         section.say("Training sets against each other, on the same test images; p-values are corrected (Holm).")
-        chart = action_units.contrast_chart(action_units.contrasts(run))
+        pairs = action_units.contrasts(run)
+        chart = comparing.difference_chart(pairs, "pair", "difference, mean over draws of subjects")
         section.chart("contrasts", chart, "Differences between training sets")
         return
     table = run.tables.get("comparisons")

@@ -51,34 +51,38 @@ def differences(run: Stored, fairness: bool) -> pd.DataFrame:
     return own[[*columns, "direction"]].reset_index(drop=True)
 
 
-def difference_chart(table: pd.DataFrame) -> Chart:
+# What hovering tells of a difference, as far as a table has it.
+_TOLD = {
+    "difference": ("+.3f", "difference"),
+    "lower": ("+.3f", "interval from"),
+    "upper": ("+.3f", "to"),
+    "p": (".3g", "p (Holm)"),
+    "value": (".3f", "its own value"),
+    "n": (",", "n images"),
+    "seeds": ("d", "seeds"),
+    "draws": ("d", "draws"),
+}
+
+
+def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "method minus control") -> Chart:
     """Differences with their intervals; filled where the corrected test shows one.
 
     Args:
-      table: of `differences`.
+      table: of `differences`, or of `action_units.contrasts`.
+      line: column that names a line.
+      unit: title of the axis.
     """
-    options = choices(table, "metric", "attribute")
+    options = choices(table, *(c for c in ("metric", "attribute") if c in table))
     base = alt.Chart(source()).transform_filter(chosen(*options))
-    y = alt.Y("method:N", sort=list(dict.fromkeys(table["method"])), title=None)
+    y = alt.Y(f"{line}:N", sort=list(dict.fromkeys(table[line])), title=None, axis=alt.Axis(labelLimit=330))
     colour = alt.Color(
         "shown:N",
         scale=alt.Scale(domain=list(_VERDICTS), range=[GAIN, LOSS, "#767676"]),
         title="after correction",
         legend=alt.Legend(symbolStrokeWidth=2),
     )
-    tooltip = [
-        alt.Tooltip("method:N"),
-        alt.Tooltip("difference:Q", format="+.3f"),
-        alt.Tooltip("lower:Q", format="+.3f", title="interval from"),
-        alt.Tooltip("upper:Q", format="+.3f", title="to"),
-        alt.Tooltip("p:Q", format=".3g", title="p (Holm)"),
-        alt.Tooltip("value:Q", format=".3f", title="its own value"),
-        alt.Tooltip("n:Q", format=",", title="n images"),
-        alt.Tooltip("seeds:Q"),
-    ]
-    span = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("lower:Q", title="method minus control"), x2="upper:Q", y=y, color=colour
-    )
+    told = [alt.Tooltip(f"{c}:Q", format=form, title=name) for c, (form, name) in _TOLD.items() if c in table]
+    span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", title=unit), x2="upper:Q", y=y, color=colour)
     dots = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         x="difference:Q",
         y=y,
@@ -89,7 +93,7 @@ def difference_chart(table: pd.DataFrame) -> Chart:
             scale=alt.Scale(domain=list(_VERDICTS), range=["triangle-right", "triangle-left", "circle"]),
             title="after correction",
         ),
-        tooltip=tooltip,
+        tooltip=[alt.Tooltip(f"{line}:N"), *told],
     )
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#333333").encode(x="zero:Q")
     drawing = alt.layer(zero, span, dots).add_params(*parameters(options)).properties(height=alt.Step(_STEP))
