@@ -144,14 +144,18 @@ class Job:
             self.run.write_json("programs.json", programs)
             return len(programs) - 1
 
-    def collect(self) -> Trained:
+    def collect(self, watchers: Sequence[Watcher] = ()) -> Trained:
         """Puts the parts of all programs together, into the run's own files.
+
+        Args:
+          watchers: are told of all epochs, which others have trained.
 
         Raises:
           FloatingPointError: no member finished an epoch.
         """
         run, programs = self.run, self.run.read_programs() or []
         with lease.hold(run.path / ".collect.lease", patience=lease.STALE):
+            run.watch(watchers)
             if not run.is_finished:
                 self._put_together(run, len(programs))
             frame = pd.read_parquet(run.path / "predictions.parquet")

@@ -112,8 +112,7 @@ def _run(_: list[str]) -> None:
         job = train.prepare(config, points, workdir, overrides, pretrain.initial)
         if not job.run.is_finished and not cluster.train(job):
             return
-        job.run.watch(watchers)
-        trained = job.collect()
+        trained = job.collect(watchers)
     else:
         trained = train.train(config, points, workdir, overrides, pretrain.initial, watchers)
     print(train.analyse(config, trained, workdir))
