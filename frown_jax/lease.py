@@ -30,7 +30,7 @@ def _started(pid: int) -> str:
         return ""
 
 
-def _living(path: pathlib.Path) -> dict | None:
+def holder_of(path: pathlib.Path) -> dict | None:
     """Who holds a lease; None if nobody does, or a dead process."""
     try:
         holder, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
@@ -60,7 +60,7 @@ def _take(path: pathlib.Path) -> dict | None:
     """Takes the lease if nobody alive holds it; otherwise, who does."""
     mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
     with _alone(path.with_suffix(".lock")):
-        holder = _living(path)
+        holder = holder_of(path)
         if holder is None:
             own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             own.write_text(json.dumps(mine))

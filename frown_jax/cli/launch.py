@@ -71,7 +71,7 @@ def _read() -> tuple[ConfigDict, list[dict], pathlib.Path, dict]:
     return config, points, workdir, config_flags.get_override_values(flag)
 
 
-def _check_config() -> None:
+def _complete_config() -> None:
     if _CONFIG.value is None:
         common.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
     flag = flags.FLAGS["config"]
@@ -79,8 +79,6 @@ def _check_config() -> None:
     if not pathlib.Path(path).is_file():  # ml_collections would tell at the first use
         common.fail(f"--config: no such file: {path}")
     configs.read_hparams(_CONFIG.value, config_flags.get_override_values(flag))
-    if not _PRINT_CONFIG.value:
-        config_check.validate(_CONFIG.value)
 
 
 def _run(_: list[str]) -> None:
@@ -88,10 +86,11 @@ def _run(_: list[str]) -> None:
         print(cluster.status(pathlib.Path(_STATUS.value)))
         return
     if not _RESUME.value:
-        _check_config()
+        _complete_config()
         if _PRINT_CONFIG.value:
             print(_CONFIG.value)
             return
+        config_check.validate(_CONFIG.value)
 
     # Heavy imports wait until the settings are known to be good.
     from frown_jax import cache, pretrain, rundir, search, train, watch

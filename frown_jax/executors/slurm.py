@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from absl import logging
 
+from frown_jax import lease
 from frown_jax.config import ConfigError
 from frown_jax.executors import task
 from frown_jax.parts import Parts
@@ -119,7 +120,8 @@ def _queue() -> dict[str, tuple[str, str]]:
 
 def states(run: RunDir) -> list[State]:
     """Every program of a run."""
-    programs, parts, queue, jobs = run.read_programs() or [], Parts(run.path), _queue(), _jobs(run)
+    programs, parts, jobs = run.read_programs() or [], Parts(run.path), _jobs(run)
+    queue = _queue() if jobs else {}
     out = []
     for index, program in enumerate(programs):
         own = [job for job, i in jobs if i == index]
@@ -134,6 +136,8 @@ def states(run: RunDir) -> list[State]:
             epochs = _epochs(run, index)
             what = "running" if begun else "queued"
             detail = f"job {job}" + (f", {epochs} epochs done" if epochs else "") + ("" if begun else f", {reason}")
+        elif holder := lease.holder_of(parts.lease(index)):  # a local run, or a job that had to cut its program
+            what, detail = "running", f"process {holder['pid']} on {holder['host']}, {_epochs(run, index)} epochs done"
         elif failed.is_file():
             what, detail = "failed", failed.read_text().strip().splitlines()[-1]
         elif own:

@@ -89,9 +89,18 @@ class Chart:
         return {column: values[0] for column, values in self.choices.items()}
 
 
-def choices(data: pd.DataFrame, *columns: str) -> dict[str, tuple[str, ...]]:
-    """What a reader can choose of each column: its values, in the order in which they come."""
-    return {column: tuple(str(v) for v in dict.fromkeys(data[column])) for column in columns}
+def choices(data: pd.DataFrame, *columns: str, beside: bool = False) -> dict[str, tuple[str, ...]]:
+    """What a reader can choose of each column: its values, in the order in which they come.
+
+    Args:
+      data: the chart's table.
+      columns: of it.
+      beside: the first method, the control, is drawn anyway, and comes last.
+    """
+    out = {column: tuple(str(v) for v in dict.fromkeys(data[column])) for column in columns}
+    if beside:
+        out["method"] = (*out["method"][1:], out["method"][0])
+    return out
 
 
 def parameters(options: Mapping[str, Sequence[str]]) -> list[alt.Parameter]:

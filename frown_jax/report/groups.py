@@ -41,9 +41,7 @@ def value_chart(table: pd.DataFrame) -> Chart:
     Args:
       table: of `values`.
     """
-    options = choices(table, "metric", "attribute", "method")
-    if len(options["method"]) > 1:  # the control is drawn anyway
-        options["method"] = (*options["method"][1:], options["method"][0])
+    options = choices(table, "metric", "attribute", "method", beside=True)
     base = alt.Chart(source()).transform_filter(chosen(*options, beside=True))
     y = alt.Y("label:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.25))
     offset = alt.YOffset("role:N", sort=["control", "method"])

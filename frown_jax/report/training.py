@@ -40,9 +40,7 @@ def curve_chart(table: pd.DataFrame) -> Chart:
     Args:
       table: of `curves`.
     """
-    options = choices(table, "measure", "method")
-    if len(options["method"]) > 1:
-        options["method"] = (*options["method"][1:], options["method"][0])
+    options = choices(table, "measure", "method", beside=True)
     base = alt.Chart(source()).transform_filter(chosen(*options, beside=True))
     x = alt.X(
         "epoch:Q",
