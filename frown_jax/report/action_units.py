@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics.draws import LEVEL
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source
+from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
 from frown_jax.report.comparing import EVERYBODY, title
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import PALETTE
@@ -49,14 +49,11 @@ def summary_chart(table: pd.DataFrame) -> Chart:
     y = alt.Y(f"{line}:N", sort=list(dict.fromkeys(table[line])), title=None)
     offset = alt.YOffset("method:N", sort=methods)
     colour = alt.Color("method:N", sort=methods, title="trained on", scale=alt.Scale(range=list(PALETTE)))
-    tooltip = [
-        alt.Tooltip("method:N", title="trained on"),
-        alt.Tooltip("mean:Q", format=".3f"),
-        alt.Tooltip("lower:Q", format=".3f", title="interval from"),
-        alt.Tooltip("upper:Q", format=".3f", title="to"),
-        alt.Tooltip("n:Q", format=",.1f", title="n images, mean over draws"),
-        alt.Tooltip("draws:Q"),
-    ]
+    tooltip = told(
+        {"method": "", "mean": ".3f", "lower": ".3f", "upper": ".3f", "n": ",.1f", "draws": "d"},
+        method="trained on",
+        n="n images, mean over draws",
+    )
     spans = base.mark_rule(strokeWidth=1.6).encode(
         x=alt.X("lower:Q", title=f"mean over draws of subjects, {LEVEL:.0%} interval"),
         x2="upper:Q",

@@ -17,6 +17,7 @@ import vl_convert
 from frown_jax.report.style import THEME
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
+_TITLES = {"lower": "interval from", "upper": "to", "n": "n images", "p": "p (Holm)"}
 TABLE = "table"  # name of the chart's data
 _DIGITS = 5  # significant ones, in the page; the CSV files have all
 _STILL_WIDTH = 560  # pixels of the PNG and SVG files, before scaling
@@ -118,6 +119,22 @@ def chosen(*columns: str, beside: bool = False) -> str:
     if beside:
         wanted["method"] = f"({wanted['method']} || datum.role === 'control')"
     return " && ".join(wanted.values()) or "true"
+
+
+def told(formats: Mapping[str, str], **titles: str) -> list[alt.Tooltip]:
+    """What hovering tells.
+
+    Args:
+      formats: of columns, in their order, D3's number format; '' for text.
+      titles: of columns that are not called by their name.
+    """
+    names = {**_TITLES, **titles}
+    out = []
+    for column, form in formats.items():
+        name = names.get(column, column)
+        numeric = alt.Tooltip(column, type="quantitative", format=form, title=name)
+        out.append(numeric if form else alt.Tooltip(column, type="nominal", title=name))
+    return out
 
 
 def _signal(column: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics import catalogue
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source
+from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import CONTROL, GAIN, LOSS, METHOD, PALETTE
 
@@ -53,14 +53,14 @@ def differences(run: Stored, fairness: bool) -> pd.DataFrame:
 
 # What hovering tells of a difference, as far as a table has it.
 _TOLD = {
-    "difference": ("+.3f", "difference"),
-    "lower": ("+.3f", "interval from"),
-    "upper": ("+.3f", "to"),
-    "p": (".3g", "p (Holm)"),
-    "value": (".3f", "its own value"),
-    "n": (",", "n images"),
-    "seeds": ("d", "seeds"),
-    "draws": ("d", "draws"),
+    "difference": "+.3f",
+    "lower": "+.3f",
+    "upper": "+.3f",
+    "p": ".3g",
+    "value": ".3f",
+    "n": ",",
+    "seeds": "d",
+    "draws": "d",
 }
 
 
@@ -81,7 +81,7 @@ def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "met
         title="after correction",
         legend=alt.Legend(symbolStrokeWidth=2),
     )
-    told = [alt.Tooltip(f"{c}:Q", format=form, title=name) for c, (form, name) in _TOLD.items() if c in table]
+    formats = {line: "", **{c: form for c, form in _TOLD.items() if c in table}}
     span = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", title=unit), x2="upper:Q", y=y, color=colour)
     dots = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         x="difference:Q",
@@ -93,7 +93,7 @@ def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "met
             scale=alt.Scale(domain=list(_VERDICTS), range=["triangle-right", "triangle-left", "circle"]),
             title="after correction",
         ),
-        tooltip=[alt.Tooltip(f"{line}:N"), *told],
+        tooltip=told(formats, value="its own value"),
     )
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="#333333").encode(x="zero:Q")
     drawing = alt.layer(zero, span, dots).add_params(*parameters(options)).properties(height=alt.Step(_STEP))
@@ -168,14 +168,8 @@ def tradeoff_chart(table: pd.DataFrame) -> Chart:
     here = chosen(*options)
     x = alt.X("value:Q", title="fairness measure", scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(zero=False, nice=True))
-    tooltip = [
-        alt.Tooltip("method:N"),
-        alt.Tooltip("seed:N"),
-        alt.Tooltip("accuracy:Q", format=".3f"),
-        alt.Tooltip("value:Q", format=".3f", title="fairness measure"),
-        alt.Tooltip("n:Q", format=",", title="n images"),
-        alt.Tooltip("pareto:N", title="on the front"),
-    ]
+    formats = {"method": "", "seed": "", "accuracy": ".3f", "value": ".3f", "n": ",", "pareto": ""}
+    tooltip = told(formats, value="fairness measure", pareto="on the front")
     base = alt.Chart(source()).transform_filter(here)
     of_methods = base.transform_filter("datum.kind === 'method'")
     seeds = (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from frown_jax import schema
 from frown_jax.metrics.plan import SEPARATOR, TINY
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source
+from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
 from frown_jax.report.comparing import EVERYBODY, title
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import LOSS, METHOD, PALETTE, SCALE
@@ -46,15 +46,7 @@ def value_chart(table: pd.DataFrame) -> Chart:
     y = alt.Y("label:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.25))
     offset = alt.YOffset("role:N", sort=["control", "method"])
     colour = alt.Color("role:N", scale=alt.Scale(domain=["control", "method"], range=["#a9a9a9", METHOD]), title=None)
-    tooltip = [
-        alt.Tooltip("method:N"),
-        alt.Tooltip("group:N"),
-        alt.Tooltip("value:Q", format=".3f"),
-        alt.Tooltip("lower:Q", format=".3f", title="interval from"),
-        alt.Tooltip("upper:Q", format=".3f", title="to"),
-        alt.Tooltip("n:Q", format=",", title="n images"),
-        alt.Tooltip("seeds:Q"),
-    ]
+    tooltip = told({"method": "", "group": "", "value": ".3f", "lower": ".3f", "upper": ".3f", "n": ",", "seeds": "d"})
     bars = base.mark_bar().encode(x=alt.X("value:Q", title="value"), y=y, yOffset=offset, color=colour, tooltip=tooltip)
     spans = base.mark_rule(color="#222222", strokeWidth=1.4).encode(
         x="lower:Q", x2="upper:Q", y=y, yOffset=offset, tooltip=tooltip
@@ -102,16 +94,8 @@ def _heatmap(table: pd.DataFrame, value: str) -> Chart:
     base = alt.Chart(source()).transform_filter(chosen(*options))
     x = alt.X("column:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, orient="top", labelLimit=90))
     y = alt.Y("row:N", sort=None, title=None)
-    tooltip = [
-        alt.Tooltip("row:N"),
-        alt.Tooltip("column:N"),
-        alt.Tooltip(f"{value}:Q", format=".3f"),
-        alt.Tooltip("lower:Q", format=".3f", title="interval from"),
-        alt.Tooltip("upper:Q", format=".3f", title="to"),
-        alt.Tooltip("n:Q", format=",", title="n images"),
-        alt.Tooltip("minus control:Q", format="+.3f"),
-        alt.Tooltip("note:N"),
-    ]
+    numbers = {value: ".3f", "lower": ".3f", "upper": ".3f", "n": ",", "minus control": "+.3f"}
+    tooltip = told({"row": "", "column": "", **numbers, "note": ""})
     boxes = base.mark_rect(stroke="white", strokeWidth=2, invalid=None).encode(
         x=x,
         y=y,
