@@ -83,3 +83,44 @@ def test_the_head_can_be_left_out():
     tree = weights.convert(torch_resnet.state_dict(2, 1000, 5), ResNet18(classes=1000, width=2), "f", without=("fc",))
     assert "fc" not in tree["params"]
     assert "layer4_1" in tree["batch_stats"]
+
+
+def _archive(path, pickled, **entries):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+        for key, data in entries.items():
+            archive.writestr(f"a/data/{key.removeprefix('_')}", data, zipfile.ZIP_DEFLATED)
+    return str(path)
+
+
+def _with_tensor(shape, stride, count=4, key=b"X\x01\x00\x00\x00w"):
+    """A state dict {key: tensor} over storage '0' of `count` floats, opcode by opcode."""
+
+    def numbers(values):
+        return b"(" + b"".join(b"\x8a\x08" + v.to_bytes(8, "little") for v in values) + b"t"
+
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+    storage += b"\x8a\x08" + count.to_bytes(8, "little") + b"tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + numbers(shape) + numbers(stride)
+    return b"\x80\x02}(" + key + tensor + b"\x89ccollections\nOrderedDict\n)RtRu."
+
+
+def test_a_file_cannot_make_more_of_itself(tmp_path):
+    """Strides of zero, memo numbers, sizes and compressed entries that would fill memory."""
+    path, four = tmp_path / "w.pth", np.arange(4, dtype=np.float32).tobytes()
+    read = torch_file.read(_archive(path, _with_tensor((2, 2), (2, 1)), _0=four))
+    np.testing.assert_array_equal(read["w"], [[0, 1], [2, 3]])
+    for pickled, entries, what in (
+        (_with_tensor((1 << 40,), (0,)), {"_0": four}, "larger than its storage"),
+        (_with_tensor((2, 2), (2, 1), count=1 << 40), {"_0": four}, "truncated"),
+        (_with_tensor((2, 2), (2, 1), count=1 << 20), {"_0": bytes(1 << 22)}, "larger than the file"),
+        (b"\x80\x02}r\xff\xff\xff\xff.", {}, None),  # a memo of four billion places, in Python's own reader
+        (_with_tensor((2, 2), (2, 1), key=b")" + b"\x85" * 100_000), {"_0": four}, "a dict key of type tuple"),
+        (b"\x80\x02cos\nsystem\n.", {}, "os.system"),
+        (b"\x80\x02(i__main__\nx\n.", {}, "it does INST"),
+    ):
+        if what is None:
+            assert torch_file.read(_archive(path, pickled, **entries)) == {}
+            continue
+        with pytest.raises(WeightsError, match=what):
+            torch_file.read(_archive(path, pickled, **entries))
