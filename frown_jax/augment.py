@@ -59,7 +59,7 @@ def batch(images: resident.Rows, rows: jax.Array, a: Augmentation, key: jax.Arra
       float32 [B, size, size, 3].
     """
     count, side = rows.shape[0], images.shape[1]
-    if isinstance(images, resident.HostRows):
+    if not isinstance(images, jax.Array):
         images, rows = resident.take(images, rows), jnp.arange(count)
     keys = jax.random.split(key, 5)
     # Shift and flip are part of the gather: one read of uint8, no intermediate copies.

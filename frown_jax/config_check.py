@@ -146,8 +146,19 @@ def validate(config: ConfigDict) -> None:
     _between(config, "data.onset", 0, 1)
     _between(config, "data.every", 1, inf)
     _between(config, "data.min_occurrences", 1, inf)
-    for field in ("epochs", "batch_size", "evaluation_batch_size", "model.width", "schedule.patience"):
+    for field in (
+        "epochs",
+        "batch_size",
+        "evaluation_batch_size",
+        "devices_per_member",
+        "model.width",
+        "schedule.patience",
+    ):
         _between(config, field, 1, inf)
+    if config.batch_size % config.devices_per_member:
+        raise ConfigError(
+            f"--config.batch_size is {config.batch_size}: no multiple of devices_per_member={config.devices_per_member}"
+        )
     # Five halvings: below 32 pixels the last stage of a ResNet would see less than one pixel.
     _between(config, "model.image_size", 32, 1024)
     _between(config, "optimiser.learning_rate", 0, inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frown_jax import resident
+from frown_jax import processes, resident
 from frown_jax.features import Trunk
 from frown_jax.readout import Fold
 from frown_jax.training_set import TrainingSet
@@ -25,7 +25,10 @@ class Encoder:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Of uint8 [N, H, W, 3]: the same, or float32 [N, F]."""
-        return images if self.trunk is None else self.trunk(images, self._keep)
+        trunk = self.trunk
+        if trunk is None:
+            return images
+        return processes.first_then_others(lambda: trunk(images, self._keep)) if self._keep else trunk(images, False)
 
     def fold(self, images: np.ndarray, data: TrainingSet | None, inputs: resident.Rows | None = None) -> Fold:
         """Images for a Readout; `inputs` are what they are encoded to, if that is at hand."""

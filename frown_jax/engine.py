@@ -74,7 +74,7 @@ class Engine:
         self.epoch = jax.jit(epoch, donate_argnums=(0, 1))  # both in one program
         # It runs once: on CPU a lower level compiles in a fifth of the time, to the same numbers.
         options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-        self.init = jax.jit(jax.vmap(self._init, in_axes=(0, None)), compiler_options=options)
+        self.init = jax.jit(packing(self._init, (0, None), how="vmap"), compiler_options=options)
         self.predict = jax.jit(predict)
         self.describe = jax.jit(describe)
         self.restart = jax.jit(packing(self._restart, (0, 0, None, None, None, None)), donate_argnums=0)
@@ -198,7 +198,8 @@ class Engine:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(member.seed), 2), epoch * 1_000_003 + step)
         augment_key, dropout_key = jax.random.split(key)
         chosen = member.rows[rows]
-        x, y = self._augmented(images, chosen, member, augment_key), labels[chosen]
+        x = self.packing.share_batch(self._augmented(images, chosen, member, augment_key))
+        y = labels[chosen]
         mixed = mixing.Mixed(x, jnp.arange(batch), jnp.ones(()))
         if self.static.terms.mixing:
             mix_key, groups = jax.random.fold_in(key, 2), member.groups[rows]
@@ -318,7 +319,7 @@ class Engine:
         def one(step: jax.Array, mean: Tree) -> Tree:
             valid = step * batch + jnp.arange(batch) < size
             own = jax.random.fold_in(key, step)
-            x = self._augmented(images, member.rows[rows[step]], member, own)
+            x = self.packing.share_batch(self._augmented(images, member.rows[rows[step]], member, own))
             variables = {"params": params, "batch_stats": stats}
             after = self.static.model.apply(variables, x, train=True, mask=valid, mutable=["batch_stats"])[1]
             # A batch moves statistics by the momentum: from where they land, its own.
@@ -339,13 +340,14 @@ class Engine:
           images: uint8 [M, H, W, 3].
         """
         count = rows.shape[0]
-        size = min(self.static.evaluation_batch_size, count)
+        share = self.packing.per_member
+        size = -(-min(self.static.evaluation_batch_size, count) // share) * share
         batches = -(-count // size)
         padded = jnp.pad(jnp.maximum(rows, 0), (0, batches * size - count))
         variables = {"params": predictor.params, "batch_stats": predictor.batch_stats}
 
         def batch(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x = self._plain(images, rows)
+            x = self.packing.share_batch(self._plain(images, rows))
             logits, out = self.static.model.apply(variables, x, train=False)
             return logits, out["penultimate"]
 

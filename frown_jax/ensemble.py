@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -33,9 +34,12 @@ def make_engine(
     terms: members.Terms | None = None,
     features: int = 0,
 ) -> Engine:
-    """The compiled functions of a group with this config, over all local devices unless told otherwise.
+    """The compiled functions of a group with this config, over the devices of all processes unless told otherwise.
 
     `features` is how many a frozen network gives whose head alone the members are; 0: they are whole networks.
+
+    Raises:
+      ConfigError: the devices cannot be shared out as config.devices_per_member says.
     """
     head = registry.head_of(config.mitigation)
     outputs = shape.classes * shape.groups if head == "domain" else shape.classes
@@ -50,16 +54,19 @@ def make_engine(
         terms=terms or members.Terms(),
         features=features,
     )
-    over = tuple(devices if devices is not None else jax.local_devices())
-    return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing), over)
+    over = tuple(devices if devices is not None else jax.devices())
+    each = config.devices_per_member if devices is None else 1
+    if len(over) % each:
+        raise ConfigError(f"--config.devices_per_member={each}: the {len(over)} devices are no multiple of it")
+    return _engine(static, steps_per_epoch, steps_per_call, packing.resolve(config.packing, each), over, each)
 
 
 @functools.lru_cache(maxsize=8)
 def _engine(
-    static: Static, steps_per_epoch: int, steps_per_call: int, how: str, devices: tuple[jax.Device, ...]
+    static: Static, steps_per_epoch: int, steps_per_call: int, how: str, devices: tuple[jax.Device, ...], each: int
 ) -> Engine:
     """Groups that share everything static share one engine, and so its compiled programs."""
-    return Engine(static, steps_per_epoch, steps_per_call, packing.Packing(how, devices))
+    return Engine(static, steps_per_epoch, steps_per_call, packing.Packing(how, devices, each))
 
 
 class Ensemble:
@@ -112,7 +119,8 @@ class Ensemble:
         if restored is None:
             raise ConfigError(f"{run.checkpoints(index)} holds no readable checkpoint: run the run's command again")
         finishes = run.read_finishes([s.member for trained in group.specs for s in trained.all])
-        self._parts.append(Readout(engine, restored[0]["predictor"], group.specs, finishes))
+        predictor = jax.tree.map(jnp.asarray, restored[0]["predictor"])
+        self._parts.append(Readout(engine, predictor, group.specs, finishes))
         self._encoders.append(Encoder(trunk, keep=False))
         self.specs += self._parts[-1].members
 

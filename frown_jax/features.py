@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from frown_jax import augment
+from frown_jax import augment, lease
 from frown_jax.models.build import network
 from frown_jax.progress import Progress
 
@@ -94,17 +95,21 @@ class Trunk:
         pixels = hashlib.sha256(f"{images.shape}".encode())
         pixels.update(np.ascontiguousarray(images).data)
         path = self._cache / f"{self.fingerprint}-{pixels.hexdigest()[:12]}.npy"
-        if not path.exists():
-            partial, state = path.with_suffix(".partial.npy"), path.with_suffix(".json")
-            done = _rows_done(partial, state)
-            shape, mode = (len(images), self.count), "r+" if done else "w+"
-            out = np.lib.format.open_memmap(partial, mode, np.float32, shape)
-            self._compute(images, out, done, state)
-            out.flush()
-            partial.replace(path)
-            state.unlink(missing_ok=True)
+        with lease.hold(path.with_suffix(".lease"), patience=math.inf):  # another run may be at them
+            if not path.exists():
+                self._compute_into(path, images)
         large = path.stat().st_size > _IN_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return np.load(path, mmap_mode="r" if large else None)
+
+    def _compute_into(self, path: pathlib.Path, images: np.ndarray) -> None:
+        partial, state = path.with_suffix(".partial.npy"), path.with_suffix(".json")
+        done = _rows_done(partial, state)
+        shape, mode = (len(images), self.count), "r+" if done else "w+"
+        out = np.lib.format.open_memmap(partial, mode, np.float32, shape)
+        self._compute(images, out, done, state)
+        out.flush()
+        partial.replace(path)
+        state.unlink(missing_ok=True)
 
     def _compute(
         self, images: np.ndarray, out: np.ndarray, done: int = 0, state: pathlib.Path | None = None

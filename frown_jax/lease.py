@@ -13,6 +13,8 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from frown_jax import processes
+
 HEARTBEAT = 20.0  # seconds between signs of life
 _POLL = 0.2
 STALE = 180.0  # seconds without one: its holder is taken for dead, if it cannot be asked
@@ -103,3 +105,26 @@ def hold(path: pathlib.Path, patience: float = 0.0) -> Iterator[None]:
         over.set()
         thread.join()
         path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def hold_together(path: pathlib.Path, patience: float = 0.0) -> Iterator[None]:
+    """A lease that the first of several processes holds for all.
+
+    Args:
+      path, patience: of `hold`.
+
+    Raises:
+      HeldError: in all, if somebody else holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        refusal = ""
+        if processes.is_first():
+            try:
+                stack.enter_context(hold(path, patience))
+            except HeldError as e:
+                refusal = str(e)
+        refusal = processes.from_first(refusal)
+        if refusal:
+            raise HeldError(refusal)
+        yield

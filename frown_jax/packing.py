@@ -2,8 +2,8 @@
 
 `vmap` batches all members into every operation: what accelerators want. `map` runs them one after another inside one
 program: on CPU an operation of one member already fills the cores, its arrays stay in cache, and a member that has
-stopped is skipped. Either way the members are cut over the local devices, each device running its own share with no
-communication.
+stopped is skipped. Either way the members are cut over the devices, each running its own share with no communication.
+A member that is large for one device is itself spread over several, which share each batch.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 PACKINGS = ("auto", "vmap", "map")
-AXIS = "members"
+AXIS, BATCH = "members", "batch"
 
 Tree = Any
 
 
-def resolve(packing: str) -> str:
-    """'auto' is 'map' on CPU and 'vmap' elsewhere.
+def resolve(packing: str, per_member: int = 1) -> str:
+    """'auto' is 'map' on CPU and where a member takes several devices, and 'vmap' elsewhere.
 
     Raises:
       ValueError: unknown packing.
@@ -32,7 +32,7 @@ def resolve(packing: str) -> str:
     if packing not in PACKINGS:
         raise ValueError(f"packing {packing!r} is not one of {', '.join(PACKINGS)}")
     if packing == "auto":
-        return "map" if jax.default_backend() == "cpu" else "vmap"
+        return "map" if jax.default_backend() == "cpu" or per_member > 1 else "vmap"
     return packing
 
 
@@ -41,37 +41,50 @@ class Packing:
 
     Attributes:
       how: 'vmap' or 'map'.
-      devices: over which members are cut; their number must be a multiple of it.
+      devices: of all processes, over which members are cut.
+      per_member: how many of them share the batches of a member.
     """
 
-    def __init__(self, how: str = "auto", devices: Sequence[jax.Device] | None = None):
-        self.how = resolve(how)
-        self.devices = tuple(devices if devices is not None else jax.local_devices())
-        self._mesh = Mesh(np.array(self.devices), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+    def __init__(self, how: str = "auto", devices: Sequence[jax.Device] | None = None, per_member: int = 1):
+        self.how = resolve(how, per_member)
+        self.devices = tuple(devices if devices is not None else jax.devices())
+        self.per_member = per_member
+        axes = (AXIS, BATCH) if per_member > 1 else (AXIS,)
+        grid = np.array(self.devices).reshape(-1, *[per_member] * (len(axes) - 1))
+        self._mesh = Mesh(grid, axes, axis_types=(jax.sharding.AxisType.Auto,) * len(axes))
 
     @property
     def count(self) -> int:
-        return len(self.devices)
+        """Shares that members are cut into; their number must be a multiple of it."""
+        return len(self.devices) // self.per_member
 
-    def __call__(self, fn: Callable, in_axes: Sequence[int | None]) -> Callable:
+    def __call__(self, fn: Callable, in_axes: Sequence[int | None], how: str | None = None) -> Callable:
         """`fn` over the leading axis of the arguments whose axis is 0; all results get that axis."""
-        packed = jax.vmap(fn, in_axes=tuple(in_axes)) if self.how == "vmap" else _mapped(fn, in_axes)
-        if self.count == 1:
+        packed = jax.vmap(fn, in_axes=tuple(in_axes)) if (how or self.how) == "vmap" else _mapped(fn, in_axes)
+        if len(self.devices) == 1:
             return packed
         cut, whole = PartitionSpec(AXIS), PartitionSpec()
         specs = tuple(cut if axis == 0 else whole for axis in in_axes)
-        return jax.shard_map(packed, mesh=self._mesh, in_specs=specs, out_specs=cut, check_vma=False)
+        return jax.shard_map(packed, mesh=self._mesh, in_specs=specs, out_specs=cut, axis_names={AXIS}, check_vma=False)
+
+    def share_batch(self, batch: jax.Array) -> jax.Array:
+        """A member's batch [B, ...] over the devices that it takes; traced."""
+        return batch if self.per_member == 1 else jax.lax.with_sharding_constraint(batch, PartitionSpec(BATCH))
 
     def cut(self, tree: Tree) -> Tree:
         """Puts stacked arrays on the devices, members cut over them."""
-        return jax.device_put(tree, self.sharding(AXIS))
+        return _put(tree, self.sharding(AXIS))
 
     def everywhere(self, tree: Tree) -> Tree:
         """Puts arrays on every device whole: data, say."""
-        return jax.device_put(tree, self.sharding())
+        return _put(tree, self.sharding())
+
+    def spread(self, tree: Tree) -> Tree:
+        """Puts arrays on the devices, their rows cut over those that share a member."""
+        return _put(tree, self.sharding(BATCH))
 
     def sharding(self, *axes: str) -> jax.sharding.Sharding:
-        if self.count == 1:
+        if len(self.devices) == 1:
             return jax.sharding.SingleDeviceSharding(self.devices[0])
         return NamedSharding(self._mesh, PartitionSpec(*axes))
 
@@ -89,6 +102,20 @@ class Packing:
         while self.how == "vmap" and found[-1] > self.count:
             found.append(self.up(-(-found[-1] // 2)))
         return tuple(found)
+
+
+def _put(tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    again = jax.jit(lambda a: a, out_shardings=sharding)
+
+    def one(array: jax.Array | np.ndarray) -> jax.Array:  # the same in every process, or over all of them already
+        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+            return again(array)
+        whole = np.asarray(array)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+    return jax.tree.map(one, tree)
 
 
 def _mapped(fn: Callable, in_axes: Sequence[int | None]) -> Callable:

@@ -10,6 +10,8 @@ import uuid
 
 import pandas as pd
 
+from frown_jax import processes
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -42,6 +44,8 @@ class Parts:
 
     def write(self, index: int, part: Part) -> None:
         """Keeps a part, whole or not at all; one that is there already stays."""
+        if not processes.is_first():
+            return
         partial = self._folder / f".{index}.{uuid.uuid4().hex}"
         partial.mkdir(parents=True)
         part.predictions.to_parquet(partial / "predictions.parquet", index=False)

@@ -10,6 +10,8 @@ from types import FrameType
 
 from absl import logging
 
+from frown_jax import processes
+
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: the same command goes on where this one ended
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # Slurm's own warning is sent as USR2 (submitit)
 
@@ -30,17 +32,20 @@ _asked: list[int] = []
 
 
 def requested() -> bool:
-    """Whether this process was asked to stop."""
+    """Whether this process, or one that trains with it, was asked to stop."""
+    asked = int(max(processes.everybody(_asked[0] if _asked else 0)))
+    if asked and not _asked:
+        _asked.append(asked)
     return bool(_asked)
 
 
 def stop_if_requested() -> None:
-    """To be called where nothing is lost.
+    """To be called where nothing is lost, by all processes.
 
     Raises:
-      PreemptedError: this process was asked to stop.
+      PreemptedError: one of them was asked to stop.
     """
-    if _asked:
+    if requested():
         raise PreemptedError(_asked[0])
 
 

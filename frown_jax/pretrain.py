@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 
 import jax
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from frown_jax import cache
+from frown_jax import cache, lease, processes
 from frown_jax import config as configs
 from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import weights_of_file
@@ -64,8 +65,10 @@ def _of_faces(config: FrozenConfigDict) -> dict:
     name = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     path = cache.folder(config.data.cache_dir) / "pretrained" / name
     logging.info("no ImageNet weights: %s is pretrained on emotions of other embedded faces", config.model.name)
-    if not (path / "results.csv").exists():
-        train(own, [{}], path)
+    # Jobs of one run ask for the same network: one of them trains it.
+    with lease.hold_together(path.with_name(f"{name}.lease"), patience=math.inf):
+        if not processes.from_first((path / "results.csv").exists()):
+            train(own, [{}], path)
     variables = Ensemble(path).variables()
     if config.model.name == "vgg16":
         variables = jax.tree.map(np.asarray, fold_batch_norms(network(own.model, 1), variables)[1])

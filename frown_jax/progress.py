@@ -9,6 +9,8 @@ from types import TracebackType
 from absl import logging
 from tqdm import tqdm
 
+from frown_jax import processes
+
 _SECONDS_BETWEEN_LINES = 20.0
 
 
@@ -34,7 +36,7 @@ class Progress:
         self._done = self._first = done
         self._note = ""
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and processes.is_first():
             self._bar = tqdm(total=total, initial=done, desc=label, unit=f" {unit}", dynamic_ncols=True)
 
     def __enter__(self) -> Progress:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from frown_jax import resident, task, thresholds
+from frown_jax import processes, resident, task, thresholds
 from frown_jax.engine import Engine, Static
 from frown_jax.finish import Finish, Outputs
 from frown_jax.members import Spec
@@ -79,7 +79,7 @@ class Readout:
         self._engine, self._specs, self._finishes = engine, tuple(specs), dict(finishes)
         self._predictor = predictor
         self._multilabel = engine.static.shape.multilabel
-        usable = np.flatnonzero(np.asarray(predictor.epoch) >= 0).tolist()
+        usable = np.flatnonzero(processes.local(predictor.epoch) >= 0).tolist()
         self._runs = [(i, spec) for i in usable for spec in specs[i].all]
         self.members = tuple(spec for _, spec in self._runs)
 
@@ -106,14 +106,14 @@ class Readout:
         packing = self._engine.packing
         predictor = self._predictor
         if len(chosen) < len(self._specs):
-            predictor = gather(predictor, jnp.asarray(chosen))
-        arrays = (predictor, jnp.asarray(padded_codes), jnp.asarray(padded_rows))
+            predictor = gather(predictor, np.asarray(chosen))
+        arrays = (predictor, padded_codes, padded_rows)
         padded = packing.cut(pad(arrays, packing.up(len(chosen))))
-        everywhere = packing.everywhere(resident.put(fold.inputs))
+        inputs = resident.put(fold.inputs, packing)
         if penultimate:
-            found = {k: np.asarray(v) for k, v in self._engine.describe(*padded, everywhere).items()}
+            found = processes.local(self._engine.describe(*padded, inputs))
         else:
-            logits = np.asarray(self._engine.predict(*padded, everywhere))
+            logits = processes.local(self._engine.predict(*padded, inputs))
             found = {"logits": logits, "penultimate": np.zeros((*logits.shape[:2], 0), np.float32)}
         of = {i: (k, len(r)) for k, (i, r) in enumerate(zip(chosen, rows, strict=True))}
         return {i: Outputs(found["logits"][k, :n], found["penultimate"][k, :n]) for i, (k, n) in of.items()}

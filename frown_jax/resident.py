@@ -1,4 +1,7 @@
-"""Where the images (or features) of a data set lie while members train: on the device, or, if too large, outside it."""
+"""Where the images (or features) of a data set lie while members train.
+
+On every device; if they are too large for one, over the devices that share a member; if for these too, outside them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import itertools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from frown_jax import processes
 from frown_jax.capacity import usable_bytes
+from frown_jax.packing import Packing
 
 _SHARE = 0.5  # of a device's memory
 _OUTSIDE: dict[int, np.ndarray] = {}
@@ -28,24 +32,51 @@ class HostRows(struct.PyTreeNode):
         return self.shape[0]
 
 
-Rows = jax.Array | HostRows
+class SpreadRows(struct.PyTreeNode):
+    """Rows of which each of the devices that share a member has a part; they gather what a batch needs."""
+
+    parts: jax.Array  # with rows at the end that make the parts alike
+    count: int = struct.field(pytree_node=False)
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.count, *self.parts.shape[1:]
 
 
-def put(array: np.ndarray | Rows, limit: float | None = None) -> Rows:
-    """On the device if it takes at most `limit` bytes there (half of its memory), else where it is."""
+Rows = jax.Array | HostRows | SpreadRows
+
+
+def put(array: np.ndarray | Rows, packing: Packing, limit: float | None = None) -> Rows:
+    """Puts rows where they fit.
+
+    Args:
+      array: [N, ...]; what is there already stays.
+      packing: of the program that reads them.
+      limit: bytes of each device that they may take; by default half of its memory.
+    """
     if not isinstance(array, np.ndarray):
         return array
     if limit is None:
-        limit = _SHARE * usable_bytes(jax.local_devices()[0])
+        limit = _SHARE * min(processes.everybody(usable_bytes(jax.local_devices()[0])))
     if array.nbytes <= limit:
-        return jnp.asarray(array)
+        return packing.everywhere(array)
+    if packing.per_member > 1 and array.nbytes / packing.per_member <= limit:
+        more = -len(array) % packing.per_member
+        even = np.concatenate([array, array[:more]]) if more else array
+        return SpreadRows(packing.spread(even), len(array))
     number = next(_numbers)
     _OUTSIDE[number] = array
-    return HostRows(jnp.asarray(number, jnp.int32), tuple(array.shape), np.dtype(array.dtype))
+    handle = packing.everywhere(np.asarray(number, np.int32))
+    return HostRows(handle, tuple(array.shape), np.dtype(array.dtype))
 
 
 def take(array: Rows, rows: jax.Array) -> jax.Array:
     """array[rows]; traced."""
+    if isinstance(array, SpreadRows):
+        return array.parts[rows]
     if not isinstance(array, HostRows):
         return array[rows]
 

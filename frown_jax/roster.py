@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from frown_jax import processes
 from frown_jax.members import Member
 from frown_jax.packing import Packing, gather, scatter
 from frown_jax.state import State
@@ -13,7 +14,14 @@ from frown_jax.state import State
 
 def pad(tree, count: int):
     """Repeats the first member until there are `count`: programs over several devices need equal shares."""
-    return jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[:1], count - len(a), axis=0)]), tree)
+
+    def longer(a):
+        if len(a) == count:
+            return a
+        xp = np if isinstance(a, np.ndarray) else jnp
+        return xp.concatenate([a, xp.repeat(a[:1], count - len(a), axis=0)])
+
+    return jax.tree.map(longer, tree)
 
 
 class Roster:
@@ -30,12 +38,14 @@ class Roster:
     """
 
     def __init__(self, packing: Packing, group: Member, state: State):
+        """`group` of S members; `state` of them, or of as many as `packing.up` makes them."""
         self._packing, self._count = packing, len(group.seed)
         padded = packing.up(self._count)
         self._everybody = packing.cut(pad(group, padded))
         state = pad(state, padded)
         if padded > self._count:
-            state = state.replace(active=state.active.at[self._count :].set(False))
+            there = np.arange(padded) < self._count
+            state = state.replace(active=processes.local(state.active) & there)
         self._whole: State | None = None  # None while everybody runs: `state` is all there is
         self.state, self.group, self.rows = packing.cut(state), self._everybody, np.arange(padded)
         self.choose()
@@ -43,7 +53,7 @@ class Roster:
     @property
     def active(self) -> np.ndarray:
         """bool, of the running members."""
-        return np.asarray(self.state.active)
+        return processes.local(self.state.active)
 
     def choose(self) -> None:
         """Moves to the smallest program that holds the active members."""
@@ -59,13 +69,13 @@ class Roster:
         everybody = size == sizes[0]
         self._whole = None if everybody else whole
         self.rows = rows
-        self.state = whole if everybody else self._packing.cut(gather(whole, jnp.asarray(rows)))
-        self.group = self._everybody if everybody else self._packing.cut(gather(self._everybody, jnp.asarray(rows)))
+        self.state = whole if everybody else self._packing.cut(gather(whole, rows))
+        self.group = self._everybody if everybody else self._packing.cut(gather(self._everybody, rows))
 
     def _merged(self) -> State:
         if self._whole is None:
             return self.state
-        self._whole = scatter(self._whole, jnp.asarray(self.rows), self.state)
+        self._whole = scatter(self._whole, self.rows, self.state)
         return self._whole
 
     def whole(self) -> State:

@@ -13,6 +13,7 @@ from frown_jax import config_check, features, members, resident
 from frown_jax.config import ConfigError
 from frown_jax.ensemble import Ensemble
 from frown_jax.group_trainer import GroupTrainer
+from frown_jax.packing import Packing
 from frown_jax.rundir import RunDir
 from frown_jax.train import train
 from frown_jax.training_set import MitigationError, TrainingSet
@@ -106,7 +107,7 @@ def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
 
 def test_rows_outside_the_device_are_the_same_rows():
     array = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    near, far = resident.put(array, 1e9), resident.put(array, 10)
+    near, far = (resident.put(array, Packing("map"), limit) for limit in (1e9, 10))
     assert isinstance(far, resident.HostRows) and len(far) == 20
     rows = jnp.asarray([[3, 4], [0, 19], [7, 7]])
     take = jax.jit(jax.vmap(resident.take, (None, 0)))

@@ -14,7 +14,7 @@ import pytest
 from frown_jax import capacity, cost, engine, members
 from frown_jax.ensemble import make_engine
 from frown_jax.packing import Packing
-from frown_jax.roster import Roster
+from frown_jax.roster import Roster, pad
 from frown_jax.state import State, no_sums
 from tests.test_engine import POINTS, _assert_close, _config, _group
 
@@ -77,7 +77,8 @@ def _train(data, config, stacked, devices=None, epochs=3):
         e.packing.everywhere((jnp.asarray(part.images), jnp.asarray(part.labels)))
         for part in (data.split("train"), data.split("val"))
     ]
-    roster = Roster(e.packing, stacked, e.init(stacked, None))
+    everybody = e.packing.cut(pad(stacked, e.packing.up(len(stacked.seed))))
+    roster = Roster(e.packing, stacked, e.init(everybody, None))
     sizes = []
     for epoch in range(epochs):
         if not roster.active.any():
@@ -136,10 +137,40 @@ for packing in ("vmap", "map"):
 @pytest.mark.slow
 def test_members_over_eight_devices_end_as_on_one():
     """Twelve members on eight simulated devices: padded to sixteen, compacted to eight."""
+    _run_on_eight(_ON_EIGHT)
+
+
+_SPREAD = """
+import jax, numpy as np
+from frown_jax import resident
+from frown_jax.packing import Packing
+array = np.random.default_rng(0).integers(0, 255, (30, 4, 4, 3)).astype(np.uint8)
+packing = Packing("map", per_member=4)
+assert packing.count == 2
+kinds = [resident.put(array, packing, limit) for limit in (array.nbytes, array.nbytes / 4, 10)]
+assert [type(k).__name__ for k in kinds] == ["ArrayImpl", "SpreadRows", "HostRows"]
+spread = kinds[1]
+assert len(spread) == 30 and {s.data.shape[0] for s in spread.parts.addressable_shards} == {8}
+rows = np.array([[3, 29, 0, 7], [1, 1, 2, 28], [9, 8, 7, 6], [20, 21, 22, 23]])
+taken = jax.jit(packing(lambda rows, images: packing.share_batch(resident.take(images, rows)), (0, None)))
+for images in kinds[:2]:
+    np.testing.assert_array_equal(taken(packing.cut(rows), images), array[rows])
+# No device ever holds all rows.
+text = taken.lower(packing.cut(rows), spread).compile().as_text()
+assert "u8[32,4,4,3]" not in text and "u8[8,4,4,3]" in text
+"""
+
+
+@pytest.mark.slow
+def test_rows_too_many_for_a_device_are_spread_over_those_that_share_a_member():
+    _run_on_eight(_SPREAD)
+
+
+def _run_on_eight(script):
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     root = pathlib.Path(__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-c", _ON_EIGHT], cwd=root, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=root, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -14,11 +14,18 @@ On a Slurm cluster, the programs of a grid as a job array (--slurm_... say what 
   python launch.py --config=configs/mitigation_grid.py --executor=slurm --slurm_partition=gpu --slurm_gpus=1
   python launch.py --status=runs/mitigation_grid-faces-0a1b2c3d
   python launch.py --resume=runs/mitigation_grid-faces-0a1b2c3d --executor=slurm      runs only what is missing
+
+Several processes as one, members cut over the devices of all (or, with --config.devices_per_member=8, each batch of a
+large network over eight):
+
+  srun --ntasks=2 python launch.py --config=configs/baseline.py:rafdb --distributed
+  python launch.py --config=configs/baseline.py --coordinator=node0:9911 --processes=2 --process=0      and 1, elsewhere
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import pathlib
 import sys
 import time
@@ -37,6 +44,12 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "Write TensorBoard's event
 _WANDB = flags.DEFINE_string(
     "wandb", "", "Project of Weights & Biases to report to (pip install wandb); by default none."
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "This is one of several processes that train as one; srun tells which, or the next three do."
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process, which all can reach.")
+_PROCESSES = flags.DEFINE_integer("processes", 0, "How many they are.", lower_bound=0)
+_PROCESS = flags.DEFINE_integer("process", -1, "Number of this one, from 0.")
 _EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm"], "Where programs are trained.")
 _STATUS = flags.DEFINE_string("status", "", "Run directory: show each of its programs (done, running, ...) and stop.")
 _RESUME = flags.DEFINE_string("resume", "", "Run directory to go on with, in place of --config.")
@@ -81,6 +94,23 @@ def _complete_config() -> None:
     configs.read_hparams(_CONFIG.value, config_flags.get_override_values(flag))
 
 
+def _join() -> None:
+    """Makes this process one of several, if it is."""
+    from frown_jax import processes
+
+    explicit = (bool(_COORDINATOR.value), _PROCESSES.value > 0, _PROCESS.value >= 0)
+    if any(explicit) and not all(explicit):
+        common.fail("--coordinator, --processes and --process go together")
+    if any(explicit) and _PROCESS.value >= _PROCESSES.value:
+        common.fail(f"--process={_PROCESS.value}: of {_PROCESSES.value} processes the last is {_PROCESSES.value - 1}")
+    if any(explicit):
+        processes.initialise(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    elif _DISTRIBUTED.value:
+        if "SLURM_PROCID" not in os.environ:
+            common.fail("--distributed: start it with srun, or say --coordinator, --processes and --process")
+        processes.initialise()
+
+
 def _run(_: list[str]) -> None:
     if _STATUS.value:
         print(cluster.status(pathlib.Path(_STATUS.value)))
@@ -93,10 +123,11 @@ def _run(_: list[str]) -> None:
         config_check.validate(_CONFIG.value)
 
     # Heavy imports wait until the settings are known to be good.
-    from frown_jax import cache, pretrain, rundir, search, train, watch
+    from frown_jax import cache, pretrain, processes, rundir, search, train, watch
     from frown_jax.progress import duration
 
     began = time.monotonic()
+    _join()
     config, points, workdir, overrides = _read()
     cache.keep_compiled_programs(config.data.cache_dir)
     if _DRY_RUN.value:
@@ -104,8 +135,10 @@ def _run(_: list[str]) -> None:
 
         print(cost.report(config, points))
         return
-    watchers: list[watch.Watcher] = [watch.TensorBoard(workdir / "tensorboard")] if _TENSORBOARD.value else []
-    if _WANDB.value:
+    watchers: list[watch.Watcher] = []
+    if _TENSORBOARD.value and processes.is_first():
+        watchers.append(watch.TensorBoard(workdir / "tensorboard"))
+    if _WANDB.value and processes.is_first():
         watchers.append(watch.WeightsAndBiases(_WANDB.value, workdir, config))
     if _EXECUTOR.value == "slurm":
         job = train.prepare(config, points, workdir, overrides, pretrain.initial)
@@ -114,6 +147,8 @@ def _run(_: list[str]) -> None:
         trained = job.collect(watchers)
     else:
         trained = train.train(config, points, workdir, overrides, pretrain.initial, watchers)
+    if not processes.is_first():
+        return
     print(train.analyse(config, trained, workdir))
     if search.wanted(config):
         print(search.conclude(config, rundir.RunDir(workdir)))

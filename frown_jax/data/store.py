@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from PIL import Image
 
-from frown_jax import schema
+from frown_jax import lease, schema
 from frown_jax.data.dataset import DataError
 
 MAX_PIXELS = 64_000_000  # a larger image is refused before it is decoded
@@ -161,14 +162,14 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 def prepare(source: Source, cache_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
-    """Writes the data set into the cache unless it is there already.
+    """Writes the data set into the cache unless it is there already; waits for another process that is at it.
 
     tfds writes to a temporary folder and renames it, so that an interrupted preparation is never taken for a
     finished one.
     """
     kind = _BUILDERS[source.name]
     finished = cache_dir / "tfds" / kind.name / source.fingerprint / str(kind.VERSION)
-    with _quiet_tfds():
+    with _quiet_tfds(), lease.hold(finished.parent.with_suffix(".lease"), patience=math.inf):
         if not (finished / "dataset_info.json").exists():
             builder = kind(source, data_dir=cache_dir / "tfds")
             config = tfds.download.DownloadConfig(num_shards=1)

@@ -30,7 +30,10 @@ class Settings:
     Attributes:
       partition, constraint: of nodes; '' for any.
       minutes: wall time of a job; a longer program is queued again.
-      gpus, cpus: of a job.
+      nodes: of a job.
+      tasks: processes on each node; those of a job train as one.
+      gpus: of each node.
+      cpus: of each process.
       memory: gigabytes; 0 for the cluster's default.
       at_once: jobs that may run at a time; 0 for any number.
       extra: more lines of sbatch, 'account=lab' or 'exclusive'.
@@ -39,6 +42,8 @@ class Settings:
     partition: str = ""
     constraint: str = ""
     minutes: int = 240
+    nodes: int = 1
+    tasks: int = 1
     gpus: int = 1
     cpus: int = 4
     memory: float = 0
@@ -82,6 +87,8 @@ def submit(run: RunDir, settings: Settings) -> list[int]:
     executor.update_parameters(
         name=f"frown_jax-{run.path.name}",
         timeout_min=settings.minutes,
+        nodes=settings.nodes,
+        tasks_per_node=settings.tasks,
         cpus_per_task=settings.cpus,
         slurm_signal_delay_s=_WARNING,
         slurm_array_parallelism=settings.at_once or len(missing),

@@ -10,7 +10,7 @@ import traceback
 
 from absl import logging
 
-from frown_jax import cache, lease, preemption, pretrain, train
+from frown_jax import cache, lease, preemption, pretrain, processes, train
 
 
 def run(workdir: str, index: int) -> None:
@@ -24,13 +24,15 @@ def run(workdir: str, index: int) -> None:
     reason = path / "parts" / f"{index}.failed"
     reason.unlink(missing_ok=True)
     try:
-        job = train.reopen(path, pretrain.initial)
+        if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+            processes.initialise()
+        job = processes.first_then_others(lambda: train.reopen(path, pretrain.initial))
         cache.keep_compiled_programs(job.config.data.cache_dir)
         with preemption.graceful():
             job.train_parts([index], patience=lease.STALE + 60)  # a dead holder elsewhere seems alive so long
     except preemption.PreemptedError as e:
         logging.warning("%s", e)
-        if e.signal == signal.SIGUSR2:
+        if e.signal == signal.SIGUSR2 and processes.is_first():
             _queue_again()
         raise
     except BaseException:
