@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from absl import logging
 from ml_collections import FrozenConfigDict
 
-from frown_jax import cache, engine, features, members, preemption, resident
+from frown_jax import cache, engine, features, members, preemption, processes, resident
 from frown_jax.capacity import Capacity, usable_bytes
 from frown_jax.capacity import find as find_capacity
 from frown_jax.checkpoint import Checkpoints
@@ -84,13 +84,13 @@ class GroupTrainer:
             terms=self._terms,
             features=self._encoder.features,
         )
-        put = self._engine.packing.everywhere
-        self._inputs = {"train": put(resident.put(self._encoder(train.images)))}
-        self._train_set = self._inputs["train"], put(jnp.asarray(train.labels))
+        packing = self._engine.packing
+        self._inputs = {"train": resident.put(self._encoder(train.images), packing)}
+        self._train_set = self._inputs["train"], packing.everywhere(train.labels)
         held_out = validation_name(self._config.data)
         if held_out != "train":
-            self._inputs[held_out] = put(resident.put(self._encoder(val.images)))
-        self._val_set = self._inputs[held_out], put(jnp.asarray(val.labels))
+            self._inputs[held_out] = resident.put(self._encoder(val.images), packing)
+        self._val_set = self._inputs[held_out], packing.everywhere(val.labels)
         self._images = np.asarray(self._group.sampling_size)  # of each member's epoch
         self._checkpoints = Checkpoints(run.checkpoints(index))
 
@@ -125,21 +125,25 @@ class GroupTrainer:
                 return e.epoch.lower(state, sums, group, self._train_set, self._val_set, 0).compile()
             return e.train.lower(state, sums, group, *self._train_set, 0, 0, e.steps_per_call).compile()
 
-        shared = sum(a.nbytes for a in jax.tree.leaves((*self._inputs.values(), self._train_set[1], self._val_set[1])))
-        limit = usable_bytes(packing.devices[0])
+        arrays = jax.tree.leaves((*self._inputs.values(), self._train_set[1], self._val_set[1]))
+        shared = sum(a.addressable_shards[0].data.nbytes for a in arrays)
+        limit = min(processes.everybody(usable_bytes(jax.local_devices()[0])))
         return find_capacity(compile_for, len(self._specs), shared, packing.count, limit)
 
     def _start(self) -> tuple[int, State, bool]:
         """Epochs done, the state after them, and whether what follows the last epoch is done too."""
-        abstract = jax.eval_shape(self._engine.init, self._group, self._pretrained)
-        restored = self._checkpoints.restore(_parts(abstract))
+        packing, count = self._engine.packing, len(self._specs)
+        everybody = packing.cut(pad(self._group, packing.up(count)))
+        abstract = jax.eval_shape(self._engine.init, everybody, self._pretrained)
+        of_group = jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape[1:]), a.dtype), abstract)
+        restored = self._checkpoints.restore(_parts(of_group))
         if restored is None:
             self._run.keep_metrics(self._index, 0)
-            return 0, self._engine.init(self._group, self._pretrained), False
+            return 0, self._engine.init(everybody, self._pretrained), False
         parts, meta = restored
         state = parts["state"].replace(best=parts["predictor"])
         self._run.keep_metrics(self._index, meta["epochs_done"])
-        if bool(np.asarray(state.active).any()):
+        if state.active.any():
             logging.info("continuing after epoch %d", meta["epochs_done"])
         return meta["epochs_done"], state, meta["concluded"]
 
@@ -149,6 +153,14 @@ class GroupTrainer:
 
     def train(self) -> State:
         """Runs to the end; returns the final state."""
+        try:
+            return self._train()
+        except BaseException:
+            with contextlib.suppress(Exception):  # no write may be under way when the interpreter ends
+                self._checkpoints.close()
+            raise
+
+    def _train(self) -> State:
         epoch, state, concluded = self._start()
         roster = Roster(self._engine.packing, self._group, state)
         first_stage = np.asarray(self._group.restart.epochs)
@@ -169,11 +181,11 @@ class GroupTrainer:
                 self._run.append_metrics(self._index, rows)
                 state = roster.whole()
                 self._save(epoch, state)
-                best, active = np.asarray(state.best_score), int(np.asarray(state.active).sum())
+                best, active = processes.local((state.best_score, state.active))
                 if preemption.requested():
                     self._checkpoints.close()
                     preemption.stop_if_requested()
-                progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active} active")
+                progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active.sum()} active")
         state = roster.whole()
         if self._terms.averaging and not concluded:
             state = self._conclude(state, epoch)
@@ -216,10 +228,9 @@ class GroupTrainer:
         return self._rows(epoch, roster.rows, sums, metrics)
 
     def _rows(self, epoch: int, rows: np.ndarray, sums: Sums, metrics: dict[str, jax.Array]) -> list[dict]:
-        host = {k: np.asarray(v) for k, v in metrics.items()}
-        count = np.maximum(np.asarray(sums.count), 1)
-        host["train_loss"] = np.asarray(sums.loss) / count
-        host["train_accuracy"] = np.asarray(sums.correct) / count
+        host, sums = processes.local((metrics, sums))
+        count = np.maximum(sums.count, 1)
+        host["train_loss"], host["train_accuracy"] = sums.loss / count, sums.correct / count
         ran = host.pop("ran")
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auroc", "best_val_auroc")
         return [
@@ -237,7 +248,7 @@ class GroupTrainer:
         ]
 
     def _report_failures(self, state: State) -> None:
-        for spec, step in zip(self._specs, np.asarray(state.failed_step), strict=True):
+        for spec, step in zip(self._specs, processes.local(state.failed_step), strict=True):
             if step >= 0:
                 logging.warning(
                     "member %d (%s, seed %d) stopped at step %d: loss or gradient was not finite; its best weights "
@@ -286,6 +297,7 @@ class GroupTrainer:
     def summary(self, state: State) -> pd.DataFrame:
         """members.csv: one row per member; `trained_as` is the member whose training it shares, itself mostly."""
         rows = [(i, trained, s) for i, trained in enumerate(self._specs) for s in trained.all]
+        epoch, score, failed = processes.local((state.best.epoch, state.best_score, state.failed_step))
         place = [i for i, _, _ in rows]
         return pd.DataFrame(
             {
@@ -295,9 +307,9 @@ class GroupTrainer:
                 **({"draw": [s.drawn["draw"] for _, _, s in rows]} if self._config.cohort.by else {}),
                 "group": self._index,
                 "trained_as": [trained.member for _, trained, _ in rows],
-                "best_epoch": np.asarray(state.best.epoch)[place],
-                "best_val_auroc": np.asarray(state.best_score)[place],
-                "failed_step": np.asarray(state.failed_step)[place],
+                "best_epoch": epoch[place],
+                "best_val_auroc": score[place],
+                "failed_step": failed[place],
             }
         )
 

@@ -1,7 +1,7 @@
 """The run directory: what a run leaves behind, and what lets it continue.
 
 config.json          every setting, the grid's points, the command's overrides
-versions.json        software, device, git state
+versions.json        software, device, git state: of the beginning, and what differed whenever the run went on
 data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
 programs.json        which members train together
@@ -41,10 +41,11 @@ from typing import Any
 
 import jax
 import pandas as pd
+from absl import logging
 from ml_collections import ConfigDict
 
 import frown_jax
-from frown_jax import cache
+from frown_jax import cache, processes
 from frown_jax.config import ConfigError
 from frown_jax.features import Trunk
 from frown_jax.finish import Finish
@@ -184,7 +185,7 @@ class RunDir:
     def write_trunk(self, group: int, trunk: Trunk) -> None:
         """Keeps the frozen network that a group's members are heads of; once, if several groups share it."""
         path = self.path / "trunks" / f"{trunk.fingerprint}.npz"
-        if not path.exists():
+        if processes.is_first() and not path.exists():
             trunk.save(path)
         self.write_json(f"trunks/group{group}.json", {"trunk": path.name})
 
@@ -201,6 +202,8 @@ class RunDir:
 
     def replace(self, name: str, write: Any) -> None:
         """Writes a file whole or not at all: `write(path)` to a temporary name, then a rename."""
+        if not processes.is_first():
+            return
         path = self.path / name
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
@@ -257,6 +260,8 @@ class RunDir:
 
     def append_metrics(self, group: int, rows: Sequence[dict]) -> None:
         """Rows of one epoch of a program."""
+        if not processes.is_first():
+            return
         path = self.path / "metrics" / f"{group}.jsonl"
         path.parent.mkdir(exist_ok=True)
         with open(path, "a") as file:
@@ -274,6 +279,19 @@ class RunDir:
     def forget_metrics(self) -> None:
         """Takes the programs' own files away."""
         shutil.rmtree(self.path / "metrics", ignore_errors=True)
+
+    def record_versions(self) -> None:
+        """Keeps with what the run was begun, and what was different whenever it went on."""
+        path, now = self.path / "versions.json", versions()
+        if not path.is_file():
+            self.write_json("versions.json", now)
+            return
+        old = json.loads(path.read_text())
+        changed = {k: v for k, v in now.items() if k != "command" and old.get(k) != v}
+        if changed and changed not in old.get("continued", []):
+            shown = ", ".join(f"{k} {v} (was {old.get(k)})" for k, v in changed.items())
+            logging.warning("this run goes on with %s: to the same results, but not to the same bytes", shown)
+            self.write_json("versions.json", {**old, "continued": [*old.get("continued", []), changed]})
 
     def refuse_other_data(self, name: str, fingerprint: str) -> None:
         """Refuses to go on with data that are not those of the beginning.

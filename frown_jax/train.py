@@ -13,7 +13,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from frown_jax import lease, members, preemption
+from frown_jax import lease, members, preemption, processes
 from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.cohort import parse as parse_counts
 from frown_jax.data.dataset import Dataset
@@ -23,7 +23,7 @@ from frown_jax.metrics import draws, read, table
 from frown_jax.parts import Part, Parts
 from frown_jax.report import files, occurrences
 from frown_jax.report.draws import render as render_draws
-from frown_jax.rundir import RunDir, versions
+from frown_jax.rundir import RunDir
 from frown_jax.training_set import TrainingSet
 from frown_jax.watch import Watcher
 
@@ -63,13 +63,13 @@ class Job:
 
     def programs(self) -> list[members.Group]:
         """The groups, cut to what the devices hold. A run that goes on keeps its cuts."""
-        programs = self.run.read_programs()
+        programs = processes.from_first(self.run.read_programs())
         if programs is not None:
             return members.regroup(self.groups, programs)
         out = []
         for index, group in enumerate(self.groups):
             if group.config.members_per_device != "auto":
-                most = int(group.config.members_per_device) * jax.local_device_count()
+                most = int(group.config.members_per_device) * (jax.device_count() // group.config.devices_per_member)
             else:
                 capacity = GroupTrainer(index, group, self.run, self.data, self.initial).capacity()
                 logging.info("memory: %s", capacity)
@@ -83,7 +83,7 @@ class Job:
 
     def has_ended(self, index: int) -> bool:
         """Whether a program is trained."""
-        return self.run.is_finished or self.parts.has(index)
+        return processes.from_first(self.run.is_finished or self.parts.has(index))
 
     def train_parts(self, indices: Sequence[int] | None = None, patience: float = 0.0) -> None:
         """Trains programs that have not ended; one that does not fit in memory is halved, and goes on as two.
@@ -113,7 +113,7 @@ class Job:
           HeldError: another process trains it.
           PreemptedError: this process was asked to stop.
         """
-        with lease.hold(self.parts.lease(index), patience):
+        with lease.hold_together(self.parts.lease(index), patience):
             if self.has_ended(index):  # while this process waited
                 return True
             try:
@@ -131,14 +131,15 @@ class Job:
 
     def _halve(self, index: int) -> int:
         """Cuts a program in two, which begin again; the second half becomes the last program, whose number it gives."""
-        with lease.hold(self.parts.lease("programs"), patience=lease.STALE):  # others may cut theirs
-            programs = self.run.read_programs() or []
+        with lease.hold_together(self.parts.lease("programs"), patience=lease.STALE):  # others may cut theirs
+            programs = processes.from_first(self.run.read_programs())
             whole = programs[index]
             if len(whole) == 1:
                 raise MemoryTooSmallError("not even one member fits: a smaller batch_size or model.width needs less")
             half = -(-len(whole) // 2)
             logging.warning("its members train in two programs now, of %d and %d", half, len(whole) - half)
-            shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
+            if processes.is_first():
+                shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
             self.run.keep_metrics(index, 0)
             programs = [*programs[:index], whole[:half], *programs[index + 1 :], whole[half:]]
             self.run.write_json("programs.json", programs)
@@ -195,10 +196,10 @@ def prepare(
     Raises:
       ConfigError, DataError: before any training, with one clear message.
     """
-    run = RunDir.create(workdir, config, points, overrides or {})
+    run = processes.first_then_others(lambda: RunDir.create(workdir, config, points, overrides or {}))
     logging.info("run directory: %s", workdir)
     began = time.monotonic()
-    job = _job(config, points, run, initial)
+    job = processes.first_then_others(lambda: _job(config, points, run, initial))
     data = job.data
     run.write_text("data_report.txt", "".join(f"{note}\n" for note in data.notes))
     for note in data.notes[:10]:
@@ -214,7 +215,7 @@ def prepare(
     if data.occurrences is not None:
         occurrences.report(run, data.occurrences, 0 if config.data.aus else config.data.min_occurrences)
     run.write_json("data.json", {"name": data.name, "fingerprint": data.fingerprint, **described})
-    run.write_json("versions.json", versions())
+    run.record_versions()
     run.add_time(data_seconds=time.monotonic() - began)
     trainings = [s for g in job.groups for s in g.specs]
     count = sum(len(s.all) for s in trainings)
@@ -266,15 +267,15 @@ def train(
       PreemptedError: this process was asked to stop, and has.
     """
     job = prepare(config, points, workdir, overrides, initial)
-    if job.run.is_finished:
+    if processes.from_first(job.run.is_finished):
         logging.info("it is finished; nothing is trained")
-        return job.collect()
+        return processes.first_then_others(job.collect)
     job.run.watch(watchers)
     with preemption.graceful():
         job.train_parts()
     for watcher in watchers:
         watcher.close()
-    return job.collect()
+    return processes.first_then_others(job.collect)
 
 
 def analyse(config: ConfigDict, trained: Trained, workdir: pathlib.Path) -> str:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -25,6 +26,27 @@ class Done:
     stderr: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A command that was started."""
+
+    process: multiprocessing.Process
+    out: pathlib.Path
+    err: pathlib.Path
+
+    def wait(self, timeout: float) -> Done:
+        """Until it ends.
+
+        Raises:
+          TimeoutError: it does not, and is killed.
+        """
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.process.kill()
+            raise TimeoutError(self.err.read_text()[-2000:])
+        return Done(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+
 def _work(module: str, argv: list[str], out: str, err: str) -> None:
     os.chdir(ROOT)
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -40,19 +62,27 @@ def _work(module: str, argv: list[str], out: str, err: str) -> None:
             sys.stderr.flush()
 
 
-def run(module: str, *argv: str, code: int = 0, timeout: float = 300) -> Done:
-    """Runs `python -m module argv...` in the project's folder and checks its exit status."""
+@contextlib.contextmanager
+def started(module: str, *argv: object) -> Iterator[Running]:
+    """`python -m module argv...` in the project's folder; killed if it still runs when the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = pathlib.Path(folder, "out"), pathlib.Path(folder, "err")
         out.touch()
         err.touch()
         process = _server.Process(target=_work, args=(module, list(map(str, argv)), str(out), str(err)))
         process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            raise TimeoutError(f"{module} {argv}: {err.read_text()[-2000:]}")
-        done = Done(process.exitcode, out.read_text(), err.read_text())
-        process.close()
+        try:
+            yield Running(process, out, err)
+        finally:
+            if process.is_alive():
+                process.kill()
+                process.join()
+            process.close()
+
+
+def run(module: str, *argv: object, code: int = 0, timeout: float = 300) -> Done:
+    """Runs `python -m module argv...` and checks its exit status."""
+    with started(module, *argv) as command:
+        done = command.wait(timeout)
     assert done.returncode == code, done.stderr[-2000:]
     return done

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members, train
+from frown_jax import members, rundir, train
 from frown_jax.capacity import MemoryTooSmallError
 from frown_jax.rundir import RunDir
 
@@ -66,3 +66,12 @@ def test_other_errors_are_not_taken_for_it(job, monkeypatch):
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         job.train_parts()
     assert not job.parts.has(0) and not job.parts.lease(0).exists()
+
+
+def test_what_a_run_goes_on_with_is_kept_beside_what_it_was_begun_with(job, monkeypatch):
+    run = job.run
+    for device in ("A", "A", "B", "B", "A"):
+        monkeypatch.setattr(rundir, "versions", lambda d=device: {"device": d, "jax": "1", "command": [d]})
+        run.record_versions()
+    kept = json.loads((run.path / "versions.json").read_text())
+    assert kept == {"device": "A", "jax": "1", "command": ["A"], "continued": [{"device": "B"}]}

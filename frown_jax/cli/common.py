@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging as std_logging
 import re
 import sys
@@ -42,10 +43,10 @@ def _without_traceback(message: str) -> str:
     return f"--config: the config file failed with {kind}: {text}\n\n{message}"
 
 
-def _parse(argv: list[str]) -> list[str]:
+def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Flag parsing whose failures are one line: a typo in --config.x, a config argument that does not exist."""
     try:
-        return flags.FLAGS(argv)
+        return values(argv)
     except flags.Error as e:
         fail(_without_traceback(str(e)))
     except (AttributeError, KeyError) as e:
@@ -62,9 +63,11 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 class _OnlyOurs(std_logging.Filter):
-    """Below warnings, only this package's lines; and not JAX's search for devices that are not there."""
+    """Below warnings, only this package's lines; and not orbax's tracebacks of errors that it raises as well."""
 
     def filter(self, record: std_logging.LogRecord) -> bool:
+        if "orbax" in record.pathname and record.exc_info:
+            return False
         return record.levelno >= std_logging.WARNING or "frown_jax" in record.pathname
 
 
@@ -93,8 +96,12 @@ def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False
             main(argv[1:])
         except (*USER_ERRORS, HeldError) as e:
             fail(e)
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            fail(f"{e.strerror}: {e.filename or 'the disk'}; free some, and the same command goes on from what is kept")
         except PreemptedError as e:
             logging.warning("%s", e)
             sys.exit(EXIT_PREEMPTED)
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=parse)

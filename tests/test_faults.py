@@ -1,0 +1,87 @@
+"""Nothing is lost: killed at any moment, on a full disk, with damaged checkpoints, a run ends as it would have."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from frown_jax.config import ConfigError
+from frown_jax.rundir import RunDir
+from tests import commands
+from tests.faults import __main__ as faults
+from tests.needs import need
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    faults.undisturbed(run)
+    return run
+
+
+def test_fifty_kills_change_nothing(tmp_path, whole):
+    assert faults.campaign(tmp_path, 50, 0, whole) == {}
+
+
+@contextlib.contextmanager
+def _small_disk(folder, kilobytes):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    mounted = shutil.which("mount") and os.geteuid() == 0 and subprocess.run(command, check=False).returncode == 0
+    need(mounted, "a file system of one's own (root, mount)")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _launch(run, code):
+    return commands.run("frown_jax.cli.launch", *faults.SETTINGS, f"--workdir={run}", code=code).stderr
+
+
+@pytest.mark.parametrize("room", [700, 2_600, 4_200, 4_900])
+def test_a_full_disk_is_told_and_costs_nothing(tmp_path, whole, room):
+    """Full at the beginning, at some checkpoint, and where results are put together (checkpoints take 2 MB each)."""
+    disk = tmp_path / "disk"
+    with _small_disk(disk, room):
+        said = _launch(disk / "run", code=2)
+        assert "error: " in said and "No space left" in said and "the same command goes on" in said
+        assert said.splitlines()[-1].startswith("error: ") and "/frown_jax/" not in said.replace(str(disk), "")
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        _launch(disk / "run", code=0)
+        assert faults.differences(disk / "run", whole) == []
+
+
+def _damage(step: pathlib.Path, how):
+    """Cuts the arrays of a checkpoint short, or takes a file away."""
+    for path in sorted(p for p in step.rglob("*") if p.is_file()):
+        if how == "truncated" and path.stat().st_size > 1000:
+            os.truncate(path, path.stat().st_size // 2)
+        elif how == "other bytes" and path.stat().st_size > 1000:
+            path.write_bytes(bytes(path.stat().st_size))
+        elif how == "missing" and path.name.startswith("manifest"):
+            path.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "other bytes", "missing"])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(tmp_path, whole, how):
+    run = tmp_path / "run"
+    faults.stop_after(run, epochs=3)
+    steps = sorted(int(p.name) for p in (run / "checkpoints" / "group0").iterdir() if p.name.isdigit())
+    assert len(steps) == 2
+    _damage(run / "checkpoints" / "group0" / str(steps[-1]), how)
+    said = _launch(run, code=0)
+    assert f"checkpoint {steps[-1]} of" in said and "is unreadable" in said
+    assert f"continuing after epoch {steps[-2]}" in said
+    assert faults.differences(run, whole) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        RunDir.create(tmp_path / "file" / "run", None, [], {})
