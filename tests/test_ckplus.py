@@ -127,7 +127,14 @@ def test_everything_that_is_wrong_is_told(tree):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("9 x", "expected 'AU intensity', found '9 x'"), ("9 7", "AU 9 of intensity 7: no such code"), ("9", "expected")],
+    [
+        ("9 x", "expected 'AU intensity', found '9 x'"),
+        ("9 7", "AU 9 of intensity 7: no such code"),
+        ("9", "expected"),
+        ("inf 1", "AU inf"),
+        ("nan 1", "AU nan"),
+        ("1e9 1", "AU 1e+09"),
+    ],
 )
 def test_bad_codes_are_told_by_line(tree, text, message):
     path = tree / "FACS" / "S005" / "001" / "S005_001_00000006_facs.txt"
@@ -178,3 +185,18 @@ def test_action_units_are_what_is_predicted(tree, tmp_path):
     assert data.classes == ("AU1", "AU6", "AU9", "AU12", "AU17") and len(data) == 16
     assert data.labels[(data.table["sequence"] == "S010_002").to_numpy()].sum() == 0
     assert data.attributes["gender"] == ("Male", "Female", "Unsure")
+
+
+def test_what_would_fill_memory_is_told(tree):
+    """Landmarks far outside give no box of terabytes, frame numbers far apart no list of millions."""
+    sequence = tree / "cohn-kanade-images" / "S005" / "001"
+    peak = sorted(sequence.glob("*.png"))[-1]
+    marks = tree / "Landmarks" / "S005" / "001" / f"{peak.stem}_landmarks.txt"
+    lines = marks.read_text().splitlines()
+    marks.write_text("\n".join(["1e12 5", *lines[1:]]))
+    with pytest.raises(DataError, match=r"a landmark lies at 1e\+12, far outside the image"):
+        CkPlusSource(str(tree))
+    marks.write_text("\n".join(lines))
+    peak.rename(peak.with_name("S005_001_99999999.png"))
+    with pytest.raises(DataError, match=r"S005/001: frames .* are missing"):
+        CkPlusSource(str(tree))

@@ -187,6 +187,8 @@ def test_manifest_pixel_columns_and_integer_labels(tmp_path):
         (lambda t: t.splitlines()[0], "no usable image"),
         (lambda t: t.replace(",train,", ",train,Contempt of ", 1), r"accept it with --config.data.classes"),
         (lambda t: t.replace(",0\n", ",maybe\n", 1), r"AU12 is 'maybe'"),
+        (lambda t: t.replace("0.png", "0\0.png", 1), r"labels.csv:2: .* is no file name"),
+        (lambda t: t.replace("0.png", "0" * 5000, 1), r"labels.csv:2: .* is no file name"),
     ],
 )
 def test_manifest_problems_are_told_by_line(tmp_path, faces, edit, message):

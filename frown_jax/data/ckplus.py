@@ -9,6 +9,7 @@ Landmarks/S005/001/S005_001_00000011_landmarks.txt  68 lines 'x y', for every fr
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import pathlib
 import re
@@ -102,9 +103,10 @@ class CkPlusSource:
             self.problems.add(str(folder), "no frame of this sequence")
             return
         numbers = [n for n, _ in found]
-        missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
+        gaps = (n for before, after in itertools.pairwise(numbers) for n in range(before + 1, after))
+        missing = list(itertools.islice(gaps, 5))
         if missing:
-            self.problems.add(str(folder), f"frames {', '.join(map(str, missing[:5]))} are missing")
+            self.problems.add(str(folder), f"frames {', '.join(map(str, missing))} are missing")
             return
         peak = found[-1][1]
         units = self._units(peak)
@@ -117,11 +119,11 @@ class CkPlusSource:
         for i in chosen:
             path = found[i][1]
             try:
-                decode(path.read_bytes(), str(path))
+                pixels = decode(path.read_bytes(), str(path))
             except DataError as e:
                 self.problems.add(str(path), str(e).partition(": ")[2])
                 continue
-            box = self._face(path)
+            box = self._face(path, max(pixels.shape[:2]))
             if box is None:
                 continue
             at_peak = i >= from_
@@ -156,7 +158,7 @@ class CkPlusSource:
             except ValueError:
                 self.problems.add(f"{path}:{number}", f"expected 'AU intensity', found {line.strip()!r}")
                 return None
-            if unit != int(unit) or unit < 1 or not 0 <= intensity <= 5:
+            if unit not in range(1, 100) or not 0 <= intensity <= 5:
                 self.problems.add(f"{path}:{number}", f"AU {unit:g} of intensity {intensity:g}: no such code")
                 return None
             units.add(int(unit))
@@ -199,10 +201,19 @@ class CkPlusSource:
         left, top, right, bottom = self._boxes[row]
         return (points - (left, top)) / (right - left, bottom - top)
 
-    def _face(self, image: pathlib.Path) -> tuple[int, int, int, int] | None:
-        """The square around the landmarks, MARGIN wider on each side; pixels left, top, right, bottom."""
+    def _face(self, image: pathlib.Path, longest: int) -> tuple[int, int, int, int] | None:
+        """The square around the landmarks, MARGIN wider on each side; pixels left, top, right, bottom.
+
+        Args:
+          image: its file.
+          longest: of its sides, in pixels.
+        """
         points = self._points(image)
         if points is None:
+            return None
+        if np.abs(points).max() > 2 * longest:
+            path = self._beside(image, "Landmarks", "landmarks")
+            self.problems.add(str(path), f"a landmark lies at {np.abs(points).max():.3g}, far outside the image")
             return None
         low, high = points.min(0), points.max(0)
         half = (0.5 + MARGIN) * (high - low).max()

@@ -165,16 +165,30 @@ class ManifestSource:
                     raise DataError(f"{where}: neither path nor pixels")
                 _from_pixels(pixels, where)
                 return pixels
-            full = (self.folder / path).resolve()
-            if not full.is_relative_to(self.folder.resolve()):
-                raise DataError(f"{where}: path {path!r} leaves the data folder")
-            if not full.is_file():
-                raise DataError(f"{where}: no image {full}")
+            full = self._inside(where, path)
             decode(full.read_bytes(), f"{where}: {full}")
             return full
         except DataError as e:
             self.problems.add(where, str(e).removeprefix(f"{where}: "))
             return None
+
+    def _inside(self, where: str, path: str) -> pathlib.Path:
+        """A file of the data folder.
+
+        Raises:
+          DataError: it leaves the folder, or is not there.
+        """
+        try:
+            full = (self.folder / path).resolve()
+            if not full.is_relative_to(self.folder.resolve()):
+                raise DataError(f"{where}: path {path!r} leaves the data folder")
+            if full.is_file():
+                return full
+        except (OSError, ValueError) as e:  # too long, or with a null byte
+            if isinstance(e, DataError):
+                raise
+            raise DataError(f"{where}: {path[:80]!r} is no file name") from None
+        raise DataError(f"{where}: no image {full}")
 
     def _check_attributes(self) -> None:
         for column in self.table.columns:
