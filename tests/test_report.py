@@ -1,5 +1,6 @@
 """The report: its numbers against slow forms and the stored tables; every shape of run renders."""
 
+import dataclasses
 import html
 import json
 import re
@@ -221,6 +222,15 @@ def test_the_studies_stand_beside_runs_on_their_data(tmp_path):
     assert len(table) == 6 and table["F1 macro, published"].tolist() == ["0.55", "0.56", "0.44", "0.55", "0.54", "0.60"]
     assert table["F1 macro, here"].tolist()[-1] == "" and "[" in table["F1 macro, here"][0]
     assert studies.second(stored.read(drawn(tmp_path / "generated"))).empty
+
+
+def test_runs_on_different_data_are_not_mixed(tmp_path):
+    runs = [stored.read(finished(tmp_path / name)) for name in ("a", "b")]
+    stored.refuse_mixture(runs)
+    other = dataclasses.replace(runs[1], data={**runs[1].data, "fingerprint": "1"})
+    with pytest.raises(ConfigError, match=r"toy 0, .*b on toy 1.*--mixed_data"):
+        stored.refuse_mixture([runs[0], other])
+    stored.refuse_mixture([runs[0], dataclasses.replace(other, data={})])  # nothing is known of its data
 
 
 def test_several_runs_share_a_page(tmp_path):

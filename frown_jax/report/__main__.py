@@ -15,9 +15,10 @@ from absl import flags, logging
 
 from frown_jax.cli import common
 from frown_jax.report.build import build
-from frown_jax.report.stored import read
+from frown_jax.report.stored import read, refuse_mixture
 
 _OUT = flags.DEFINE_string("out", "", "Folder of the report; by default `report` in the first run's directory.")
+_MIXED = flags.DEFINE_bool("mixed_data", False, "Take runs on different data into one report.")
 _STILLS = flags.DEFINE_bool("stills", True, "Write every chart as PNG and SVG too; without, the page alone shows them.")
 
 
@@ -25,6 +26,8 @@ def _main(arguments: list[str]) -> None:
     if not arguments:
         common.fail("give at least one run directory (--help tells more)")
     runs = [read(pathlib.Path(a)) for a in arguments]
+    if not _MIXED.value:
+        refuse_mixture(runs)
     out = pathlib.Path(_OUT.value) if _OUT.value else pathlib.Path(arguments[0]) / "report"
     page = build(runs, out, _STILLS.value)
     logging.info("%s and the tables behind it are written", page)

@@ -277,7 +277,7 @@ def overview(runs: Sequence[Stored]) -> pd.DataFrame:
         rows.append(
             {
                 "run": run.name,
-                "data": run.data.get("name", ""),
+                "data": f"{run.data.get('name', '')} {run.data.get('fingerprint', '')}".strip(),
                 "methods": len(run.methods),
                 "members": run.curves["member"].nunique() if len(run.curves) else "",
                 "control": run.methods[0] if run.methods else "",

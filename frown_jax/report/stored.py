@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 
 import pandas as pd
 
+from frown_jax.config import ConfigError
 from frown_jax.rundir import RunDir
 
 _TABLES = (
@@ -70,6 +72,24 @@ class Stored:
         """results.csv: every value of every member; empty where there is none."""
         path = self.path / "results.csv"
         return _text_columns(path) if path.is_file() else pd.DataFrame()
+
+
+def refuse_mixture(runs: Sequence[Stored]) -> None:
+    """Refuses runs whose numbers are of different images: side by side they would be compared.
+
+    Raises:
+      ConfigError: naming two of them, and their data.
+    """
+    known = [
+        (run, f"{run.data.get('name', '')} {run.data['fingerprint']}") for run in runs if "fingerprint" in run.data
+    ]
+    for run, data in known[1:]:
+        first, other = known[0]
+        if data != other:
+            raise ConfigError(
+                f"{first.path} is a run on {other}, {run.path} on {data}: their numbers are of different images. "
+                "Report them one by one, or together with --mixed_data"
+            )
 
 
 def _json(path: pathlib.Path) -> dict:
