@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -26,6 +27,7 @@ _NETWORKS = flags.DEFINE_list("networks", None, "resnet18, vgg16")
 _WIDTHS = flags.DEFINE_list("widths", None, "Channels of the first stage.")
 _SIDES = flags.DEFINE_list("sides", None, "Pixels.")
 _MEMBERS = flags.DEFINE_list("members", None, "Members trained together.")
+_DEVICES = flags.DEFINE_list("devices", ["1"], "Devices over which members are cut; on CPU simulated ones share it.")
 _DTYPES = flags.DEFINE_list("dtypes", None, "float32, bfloat16")
 _PACKINGS = flags.DEFINE_list("packings", "map,vmap,loop", "Of frown_jax.")
 _PEERS = flags.DEFINE_list("peers", None, "torch styles: eager, channels_last, amp, compile; '' for none.")
@@ -101,11 +103,11 @@ def _ours(case: dict) -> dict:
     labels = np.arange(batch * steps, dtype=np.int32) % 7
     (group,) = members.expand(c, [{}])
     built = [members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs]
-    e = make_engine(group.config, members.Shape(7), steps, steps, devices=jax.local_devices()[:1])
-    data = jnp.asarray(images), jnp.asarray(labels)
-    groups = [members.stack(built[i : i + together]) for i in range(0, count, together)]
+    e = make_engine(group.config, members.Shape(7), steps, steps, devices=jax.local_devices()[: case["devices"]])
+    data = e.packing.everywhere((images, labels))
+    groups = [e.packing.cut(members.stack(built[i : i + together])) for i in range(0, count, together)]
     states = [e.init(g, None) for g in groups]
-    arguments = (states[0], no_sums(together), groups[0], *data, 0, 0, steps)
+    arguments = (states[0], e.packing.cut(no_sums(together)), groups[0], *data, 0, 0, steps)
     began = time.perf_counter()
     compiled = e.train.lower(*arguments).compile()
     compile_s = time.perf_counter() - began
@@ -113,7 +115,7 @@ def _ours(case: dict) -> dict:
     def epoch() -> float:
         began = time.perf_counter()
         for i, g in enumerate(groups):
-            states[i], sums = e.train(states[i], no_sums(together), g, *data, 0, 0, steps)
+            states[i], sums = e.train(states[i], e.packing.cut(no_sums(together)), g, *data, 0, 0, steps)
             jax.block_until_ready(sums)
         return time.perf_counter() - began
 
@@ -161,18 +163,24 @@ def _cases() -> list[dict]:
     for network, width, side in shapes:
         shape = {"network": network, "width": width, "side": side, **fixed}
         for style in chosen("peers", _PEERS):
-            out.append({**shape, "packing": f"torch {style}", "members": 1, "dtype": "as named"})
-        for dtype, members, packing in itertools.product(
-            chosen("dtypes", _DTYPES), map(int, chosen("members", _MEMBERS)), _PACKINGS.value
+            out.append({**shape, "packing": f"torch {style}", "members": 1, "devices": 1, "dtype": "as named"})
+        for dtype, devices, members, packing in itertools.product(
+            chosen("dtypes", _DTYPES), map(int, _DEVICES.value), map(int, chosen("members", _MEMBERS)), _PACKINGS.value
         ):
-            out.append({**shape, "packing": packing, "members": members, "dtype": dtype})
+            case = {"packing": packing, "members": members, "devices": devices, "dtype": dtype}
+            if members % devices == 0:
+                out.append({**shape, **case})
     return out
 
 
 def _run(case: dict) -> dict:
     command = [sys.executable, "-m", "benchmarks.throughput", f"--worker={json.dumps(case)}"]
+    simulated = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={case['devices']}"
+    environment = {**os.environ, "XLA_FLAGS": simulated}  # of no effect on accelerators
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT.value, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT.value, check=False, env=environment
+        )
     except subprocess.TimeoutExpired:
         return {**case, "failed": f"more than {_TIMEOUT.value} s"}
     if done.returncode:
@@ -183,6 +191,8 @@ def _run(case: dict) -> dict:
 
 def _line(row: dict) -> str:
     name = f"{row['network']} width {row['width']}, {row['side']} px, S = {row['members']:>2}, {row['packing']}"
+    if row["devices"] > 1:
+        name += f", {row['devices']} devices"
     text = f"{name:<58} {row['dtype']:<9}"
     if "failed" in row:
         return f"{text} failed: {row['failed']}"
