@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.needs import need
@@ -117,6 +119,19 @@ def test_jobs_that_die_are_cancelled_or_begin_again_end_as_the_local_run(cluster
     for name in FILES:
         assert (run / name).read_bytes() == (local / name).read_bytes(), name
     assert not (run / "parts").exists() and not (run / "metrics").exists()
+
+
+def test_a_job_of_two_processes_trains_its_members_as_one(cluster, tmp_path):
+    run, alone = tmp_path / "two", tmp_path / "alone"
+    shape = ("--config.seeds=(0,1)", "--config.epochs=2")
+    _run(cluster, *_command(run, *SLURM, "--slurm_tasks=2", *shape))
+    logs = "".join(p.read_text() for p in (run / "slurm").glob("*.err"))
+    assert "process 0 of 2, 2 devices" in logs
+    _run(cluster, *_command(alone, *shape))
+    one, other = (pd.read_parquet(path / "predictions.parquet") for path in (run, alone))
+    columns = [c for c in one if c.startswith("p_")]
+    assert set(one["member"]) == {0, 1}
+    np.testing.assert_allclose(one[columns], other[columns], atol=2e-2)  # other devices sum in another order
 
 
 def test_a_job_that_fails_says_why_and_a_cluster_that_refuses_too(cluster, tmp_path):
