@@ -225,17 +225,21 @@ class RunDir:
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         self.replace(name, lambda p: table.to_parquet(p, index=False))
 
-    def read_metrics(self) -> list[dict]:
-        """A row an epoch and member; a line that was being written when a run was killed is left out."""
+    def read_metrics(self, group: int | None = None) -> list[dict]:
+        """A row an epoch and member; a line that was being written when a run was killed is left out.
+
+        `group`: of one program alone, while the run trains.
+        """
         whole, rows = self.path / "metrics.jsonl", []
-        for path in [whole] if whole.is_file() else self._metrics():
+        for path in [whole] if whole.is_file() else self._metrics(group):
             for line in path.read_text().splitlines():
                 with contextlib.suppress(json.JSONDecodeError):
                     rows.append(json.loads(line))
-        return rows
+        return rows if group is None else [row for row in rows if row["group"] == group]
 
-    def _metrics(self) -> list[pathlib.Path]:
-        return sorted((self.path / "metrics").glob("*.jsonl"), key=lambda p: int(p.stem))
+    def _metrics(self, group: int | None = None) -> list[pathlib.Path]:
+        pattern = "*.jsonl" if group is None else f"{group}.jsonl"
+        return sorted((self.path / "metrics").glob(pattern), key=lambda p: int(p.stem))
 
     def watch(self, watchers: Sequence[Watcher]) -> None:
         """Tells others of every epoch from now on."""

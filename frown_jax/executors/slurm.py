@@ -19,7 +19,7 @@ from frown_jax.progress import Progress
 from frown_jax.rundir import RunDir
 
 _WARNING = 120  # seconds before its end that a job is warned
-_POLL = 2.0
+_POLL = 1.0, 15.0  # seconds between looks at the queue: of the first, which grows, and at most
 _UNSEEN = 15.0  # seconds for which a new job may be missing from the queue
 
 
@@ -155,7 +155,7 @@ def states(run: RunDir) -> list[State]:
 
 
 def _epochs(run: RunDir, index: int) -> int:
-    return max((row["epoch"] + 1 for row in run.read_metrics() if row.get("group") == index), default=0)
+    return max((row["epoch"] + 1 for row in run.read_metrics(index)), default=0)
 
 
 def table(found: Iterable[State]) -> str:
@@ -172,7 +172,7 @@ def wait(run: RunDir) -> list[State]:
     since: dict[int, float] = {}
     found = states(run)
     with Progress(len(found), "chunks", "chunk") as progress:
-        done = 0
+        done, pause = 0, _POLL[0]
         while True:
             found = states(run)
             now = sum(s.what == "done" for s in found)
@@ -184,7 +184,8 @@ def wait(run: RunDir) -> list[State]:
             settled = all(time.monotonic() - began > _UNSEEN for began in since.values())
             if not any(s.what in ("running", "queued") for s in found) and settled:
                 break
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(1.2 * pause, _POLL[1])
     for s in bad:
         logging.warning("chunk %d %s: %s", s.index, s.what, s.detail)
     return bad
