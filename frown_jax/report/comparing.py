@@ -357,7 +357,9 @@ def regret_chart(table: pd.DataFrame) -> Chart:
     options = choices(table, "attribute")
     base = alt.Chart(source()).transform_filter(chosen(*options))
     y = alt.Y("rule:N", sort=list(dict.fromkeys(table["rule"])), title=None)
-    x = alt.X("regret:Q", title="worst-group accuracy lost to the best")
+    most = table["regret"].max() if table["regret"].notna().any() else 0.0
+    room = alt.Scale(domain=[0, max(1.5 * most, 0.01)])  # for the names behind the bars
+    x = alt.X("regret:Q", title="worst-group accuracy lost to the best", scale=room)
     figures = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("regret", "test accuracy", "test worst group")]
     bars = base.mark_bar(size=9, color=METHOD).encode(
         x=x, y=y, tooltip=[alt.Tooltip("rule:N"), alt.Tooltip("chosen:N", title="chosen method"), *figures]
