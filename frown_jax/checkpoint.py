@@ -1,4 +1,4 @@
-"""Checkpoints of a compile group's stacked arrays. Nothing else touches orbax."""
+"""Checkpoints of a compile group's stacked arrays. Nothing else reads or writes with orbax."""
 
 from __future__ import annotations
 

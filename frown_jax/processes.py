@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
-from orbax.checkpoint import multihost
 
 _PATIENCE = 24 * 3600  # seconds in which the first may render, pretrain, or wait for a lease
 _several = False
@@ -57,6 +56,8 @@ def from_first(value: Any) -> Any:
     """What the first process says, in all; JSON. Each waits for the others, however long they take."""
     if not _several:
         return value
+    from orbax.checkpoint import multihost  # seconds to import, and seldom needed
+
     # A barrier first: collectives give up on a process that is minutes late.
     barrier = multihost.get_barrier_sync_fn()
     barrier(key=f"frown_jax_{next(_questions)}", timeout_ms=1000 * _PATIENCE)

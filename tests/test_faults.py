@@ -11,7 +11,7 @@ import pytest
 from frown_jax.config import ConfigError
 from frown_jax.rundir import RunDir
 from tests import commands
-from tests.faults import __main__ as faults
+from tests.faults import campaign as faults
 from tests.needs import need
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def whole(tmp_path_factory):
 
 
 def test_fifty_kills_change_nothing(tmp_path, whole):
-    assert faults.campaign(tmp_path, 50, 0, whole) == {}
+    assert faults.run(tmp_path, 50, 0, whole) == {}
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz.__main__ import fuzz
+from tests.fuzz.run import fuzz
 from tests.fuzz.targets import OWN_ERRORS, TARGETS
 
 

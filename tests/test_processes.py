@@ -134,5 +134,6 @@ def test_what_cannot_be_is_told(tmp_path):
     assert "go together" in refused("--processes=2")
     assert "the last is 1" in refused("--coordinator=127.0.0.1:1", "--processes=2", "--process=2")
     assert "start it with srun" in refused("--distributed")
+    assert "--slurm_tasks" in refused("--distributed", "--executor=slurm")
     assert "no multiple of devices_per_member=3" in refused("--config.devices_per_member=3")
     assert "the 2 devices are no multiple of it" in refused("--config.devices_per_member=4")

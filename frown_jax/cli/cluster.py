@@ -29,6 +29,11 @@ def train(job: Job) -> bool:
     """Trains the programs of a run as jobs of Slurm; False: they are queued, and nobody waits for them."""
     from frown_jax.executors import slurm
 
+    if job.config.members_per_device == "auto" and job.run.read_programs() is None:
+        logging.warning(
+            "members_per_device=auto is measured on this machine, not on the jobs' devices: "
+            "--config.members_per_device=N cuts the grid into jobs of N members"
+        )
     run, programs = job.run, job.programs()
     settings = slurm.Settings(
         partition=_PARTITION.value,

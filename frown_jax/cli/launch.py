@@ -98,6 +98,8 @@ def _join() -> None:
     """Makes this process one of several, if it is."""
     from frown_jax import processes
 
+    if _EXECUTOR.value == "slurm" and (_DISTRIBUTED.value or _COORDINATOR.value):
+        common.fail("--executor=slurm starts its jobs' processes itself: --slurm_nodes and --slurm_tasks")
     explicit = (bool(_COORDINATOR.value), _PROCESSES.value > 0, _PROCESS.value >= 0)
     if any(explicit) and not all(explicit):
         common.fail("--coordinator, --processes and --process go together")

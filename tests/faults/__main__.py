@@ -1,160 +1,26 @@
 """A campaign of kills: whenever training dies, the same command ends with the same bytes.
 
-  python -m tests.faults --kills=50 --seed=0
-
-Every other kill waits until a checkpoint is being written and then a few milliseconds; the rest come at any moment
-between the process's start and the time at which an undisturbed run ends. A run is killed and started again until one
-start gets to its end; its checkpoints and tables are then compared with those of a run that nobody disturbed.
+python -m tests.faults --kills=50 --seed=0
 """
 
-import collections
-import contextlib
-import os
 import pathlib
-import random
-import signal
 import sys
 import tempfile
-import time
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
-from frown_jax.preemption import EXIT_PREEMPTED
-from tests import commands
+from tests.faults import campaign
 
-KILLS = flags.DEFINE_integer("kills", 50, "How many.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
-
-FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json", "summary.csv")
-CACHE = pathlib.Path.home() / ".cache" / "frown_jax_tests"
-SETTINGS = (
-    "--config=configs/baseline.py:runlocal",
-    "--config.epochs=6",
-    f"--config.data.cache_dir={CACHE}",
-)
-
-
-def _start(run):
-    return commands.started("frown_jax.cli.launch", *SETTINGS, f"--workdir={run}")
-
-
-def undisturbed(run):
-    """Seconds that it takes."""
-    began = time.monotonic()
-    with _start(run) as command:
-        done = command.wait(600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return time.monotonic() - began
-
-
-def _unfinished(run):
-    """Checkpoints that are being written, or were when somebody died."""
-    folder = run / "checkpoints" / "group0"
-    found = set()
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(FileNotFoundError):
-            if "tmp" in path.name:
-                found.add(path.stat().st_ino)
-    return found
-
-
-def _phase(run, older):
-    """What a run was at, by what it has left; `older` unfinished checkpoints are of earlier ones."""
-    if _unfinished(run) - older:
-        return "writing a checkpoint"
-    if (run / "parts" / "0").is_dir() or (run / "predictions.parquet").is_file():
-        return "putting results together"
-    if (run / "metrics" / "0.jsonl").is_file():
-        return "training"
-    return "before the first epoch's end"
-
-
-def _kill(run, in_checkpoint, delay):
-    """Starts a run and kills it; the phase it was in, or None if it ended first."""
-    older = _unfinished(run)
-    with _start(run) as command:
-        process, began = command.process, time.monotonic()
-        if in_checkpoint:
-            while process.is_alive() and not _unfinished(run) - older:
-                time.sleep(0.001)
-            process.join(delay)
-        else:
-            process.join(max(0.0, delay - (time.monotonic() - began)))
-        if not process.is_alive():
-            assert process.exitcode == 0, command.err.read_text()[-3000:]
-            return None
-        process.kill()
-        process.join()
-        return _phase(run, older)
-
-
-def _last_checkpoint(run):
-    folder = run / "checkpoints" / "group0"
-    step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-    checkpointer = ocp.StandardCheckpointer()
-    return step, {name: checkpointer.restore(folder / str(step) / name) for name in ("state", "predictor")}
-
-
-def differences(run, whole):
-    """Files and arrays in which two runs differ, bit for bit."""
-    found = [name for name in FILES if (run / name).read_bytes() != (whole / name).read_bytes()]
-    (step, mine), (other_step, other) = _last_checkpoint(run), _last_checkpoint(whole)
-    if step != other_step:
-        found.append(f"last checkpoint {step}, not {other_step}")
-    pairs = zip(jax.tree.leaves_with_path(mine), jax.tree.leaves_with_path(other), strict=True)
-    for (path, a), (_, b) in pairs:
-        if np.asarray(a).tobytes() != np.asarray(b).tobytes():
-            found.append(jax.tree_util.keystr(path))
-    left = [p.name for p in run.iterdir() if p.name in ("parts", "metrics") or "partial" in p.name]
-    return found + [f"{name} is left over" for name in left]
-
-
-def stop_after(run, epochs):
-    """Asks a run to stop once so many epochs are in its metrics."""
-    metrics = run / "metrics" / "0.jsonl"
-    with _start(run) as command:
-        while command.process.is_alive() and not (metrics.is_file() and metrics.read_text().count("\n") >= 2 * epochs):
-            time.sleep(0.01)
-        os.kill(command.process.pid, signal.SIGTERM)
-        done = command.wait(100)
-    assert done.returncode == EXIT_PREEMPTED, done.stderr[-3000:]
-
-
-def campaign(folder, kills, seed, whole, say=print):
-    """Differences of all runs from an undisturbed one, by run; {} is what should come of it."""
-    rng = random.Random(seed)
-    seconds = undisturbed(folder / "timed")
-    say(f"an undisturbed run takes {seconds:.1f} s")
-    phases, bad, runs = collections.Counter(), {}, 0
-    while sum(phases.values()) < kills:
-        run, runs = folder / f"run{runs}", runs + 1
-        while sum(phases.values()) < kills:
-            number = sum(phases.values())
-            delay = rng.uniform(0, 0.08) if number % 2 else rng.uniform(0, seconds)
-            phase = _kill(run, bool(number % 2), delay)
-            if phase is None:
-                break
-            phases[phase] += 1
-            say(f"kill {number + 1}: {phase}")
-        if not (run / "results.csv").is_file() or (run / "parts").exists():
-            undisturbed(run)
-        found = differences(run, whole)
-        say(f"{run.name}: {found or 'the same'}")
-        if found:
-            bad[run.name] = found
-    say(f"{kills} kills in {runs} runs ({', '.join(f'{n} {p}' for p, n in phases.items())}): {len(bad)} differ")
-    return bad
+_KILLS = flags.DEFINE_integer("kills", 50, "How many.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 
 
 def main(_):
     logging.set_verbosity(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         whole = pathlib.Path(folder) / "whole"
-        undisturbed(whole)
-        sys.exit(bool(campaign(pathlib.Path(folder), KILLS.value, SEED.value, whole)))
+        campaign.undisturbed(whole)
+        sys.exit(bool(campaign.run(pathlib.Path(folder), _KILLS.value, _SEED.value, whole)))
 
 
 if __name__ == "__main__":
