@@ -16,7 +16,9 @@ def fuzz(name, seconds, memory, out, seed):
     options = [f"-max_total_time={seconds}", f"-rss_limit_mb={memory}", "-timeout=20", "-max_len=20000"]
     options += [f"-seed={seed}", f"-artifact_prefix={out}/{name}-", "-print_final_stats=1", "-verbosity=0"]
     command = [sys.executable, "-m", "tests.fuzz.one", name, str(corpus), *options]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds + 600)
+    # A shell between: the largest size that this process ever had would count as that of what it starts.
+    between = ["sh", "-c", '"$@"; exit $?', "sh", *command]
+    done = subprocess.run(between, capture_output=True, text=True, errors="replace", timeout=seconds + 600)
     said = done.stdout + done.stderr
     cases = re.search(r"number_of_executed_units: (\d+)", said)
     lines = [line for line in said.splitlines() if not line.startswith(("INFO: ", "WARNING: "))]
