@@ -15,9 +15,10 @@ import tempfile
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from absl import app, flags
+from absl import app, flags, logging
 
 from benchmarks import timing
 from frown_jax import config as configs
@@ -32,7 +33,7 @@ from frown_jax.report import files
 from frown_jax.rundir import RunDir
 from frown_jax.training_set import TrainingSet
 
-_MEMBERS = flags.DEFINE_list("members", ["16", "64", "256"], "Members of a sweep; 16 seeds of each method.")
+_MEMBERS = flags.DEFINE_list("members", ["16", "64", "128"], "Members of a sweep; 16 seeds of each method.")
 _IMAGES = flags.DEFINE_integer("images", 3068, "Test images; the validation set has four fifths as many.")
 _WIDTHS = flags.DEFINE_list("widths", ["16", "64"], "Of ResNet18.")
 _SEEDS = 16
@@ -61,7 +62,10 @@ def _sweep(count: int, images: int, folder: pathlib.Path) -> None:
     run, parts = RunDir(folder), Parts(folder)
     programs = range(0, count, _SEEDS)
     for index, first in enumerate(programs):
-        parts.write(index, Part(_predictions(first, _SEEDS, images), pd.DataFrame({"member": range(first)}), 0.0))
+        parts.write(
+            index,
+            Part(_predictions(first, _SEEDS, images), pd.DataFrame({"member": range(first, first + _SEEDS)}), 0.0),
+        )
     began = time.perf_counter()
     frame = pd.concat([parts.read(i).predictions for i in range(len(programs))], ignore_index=True)
     run.write_parquet("predictions.parquet", frame)
@@ -73,7 +77,7 @@ def _sweep(count: int, images: int, folder: pathlib.Path) -> None:
     began = time.perf_counter()
     outcomes = [read.outcomes(frame[frame["split"] == s], schema.ATTRIBUTES) for s in ("test", "val")]
     settings = Settings(bootstrap=Bootstrap(1000))
-    files.analyse_and_write(run, *outcomes, settings, name="made up", results=results, split="test")
+    files.analyse_and_write(run, *outcomes, settings, "made up", results=results, split="test")
     analysed = time.perf_counter() - began
     sizes = [(folder / name).stat().st_size / count for name in ("predictions.parquet", "results.csv")]
     print(
@@ -91,6 +95,11 @@ def _checkpoint(width: int, folder: pathlib.Path) -> None:
     labels = np.arange(32, dtype=np.int32) % 7
     stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
     state = make_engine(group.config, members.Shape(7), devices=jax.local_devices()[:1]).init(stacked, None)
+    # As after training: zeros of a fresh optimiser would be compressed to nothing.
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(
+        lambda a: jnp.asarray(rng.standard_normal(a.shape, np.float32)) if a.dtype == jnp.float32 else a, state
+    )
     checkpoints = Checkpoints(folder)
     began = time.perf_counter()
     checkpoints.save(1, {"predictor": state.best, "state": state.replace(best=())}, {})
@@ -107,6 +116,7 @@ def _checkpoint(width: int, folder: pathlib.Path) -> None:
 
 
 def main(_: list[str]) -> None:
+    logging.set_verbosity(logging.WARNING)
     print(timing.cpu_name())
     for count in map(int, _MEMBERS.value):
         with tempfile.TemporaryDirectory() as folder:
