@@ -51,6 +51,7 @@ def default() -> ConfigDict:
     c.packing = "auto"  # members of a program: vmap (batched) | map (one after another) | auto (map on CPU)
     c.members_per_device = "auto"  # trained at once; a number, or as many as fit in memory
     c.devices_per_member = 1  # above 1: devices that share each batch of a large network
+    c.checkpoint_every = 1  # epochs; a run that is killed repeats at most so many, one that is asked to stop none
     c.threshold = "0.5"  # of Action Units: a probability, or 'validation': each one's, of highest F1 on validation
 
     c.data = ml_collections.ConfigDict()

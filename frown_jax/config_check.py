@@ -151,6 +151,7 @@ def validate(config: ConfigDict) -> None:
         "batch_size",
         "evaluation_batch_size",
         "devices_per_member",
+        "checkpoint_every",
         "model.width",
         "schedule.patience",
     ):

@@ -179,10 +179,12 @@ class GroupTrainer:
                 epoch += 1
                 roster.choose()
                 self._run.append_metrics(self._index, rows)
-                state = roster.whole()
-                self._save(epoch, state)
+                state, stopping = roster.whole(), preemption.requested()
+                at_end = epoch == total or not roster.active.any()
+                if stopping or at_end or epoch % self._config.checkpoint_every == 0:
+                    self._save(epoch, state)
                 best, active = processes.local((state.best_score, state.active))
-                if preemption.requested():
+                if stopping:
                     self._checkpoints.close()
                     preemption.stop_if_requested()
                 progress.note(f"epoch {epoch}/{total}, best AUROC {best.mean():.4f}, {active.sum()} active")

@@ -52,7 +52,7 @@ from frown_jax.finish import Finish
 from frown_jax.watch import Watcher
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
-_NOT_COMPARED = ("data.cache_dir", "members_per_device", "hparams")  # of no effect on the results
+_NOT_COMPARED = ("data.cache_dir", "members_per_device", "checkpoint_every", "hparams")  # of no effect on the results
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,12 +3,15 @@
 import json
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 
 from frown_jax import config as configs
 from frown_jax import members, rundir, train
 from frown_jax.capacity import MemoryTooSmallError
+from frown_jax.checkpoint import Checkpoints
+from frown_jax.group_trainer import GroupTrainer
 from frown_jax.rundir import RunDir
 
 
@@ -75,3 +78,24 @@ def test_what_a_run_goes_on_with_is_kept_beside_what_it_was_begun_with(job, monk
         run.record_versions()
     kept = json.loads((run.path / "versions.json").read_text())
     assert kept == {"device": "A", "jax": "1", "command": ["A"], "continued": [{"device": "B"}]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("every", "kept"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])
+def test_checkpoints_are_written_every_so_many_epochs_and_at_the_end(tmp_path, monkeypatch, toy_data, every, kept):
+    c = configs.default()
+    configs.small(c)
+    configs.smoke(c)
+    c.model.width, c.epochs, c.checkpoint_every, c.seeds = 4, 3, every, (0,)
+    (group,) = members.expand(c, [{}])
+    written = []
+    save = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, number, *rest: (written.append(number), save(self, number, *rest))
+    )
+    trainer = GroupTrainer(0, group, RunDir.create(tmp_path / "run", c, [{}], {}), toy_data)
+    state = trainer.train()
+    assert written == kept
+    again = GroupTrainer(0, group, RunDir(tmp_path / "run"), toy_data).train()  # all done: only restored
+    jax.tree.map(np.testing.assert_array_equal, state, again)
+    assert written == kept
