@@ -150,6 +150,7 @@ def test_bad_codes_are_told_by_line(tree, text, message):
         (None, "no such file"),
         ("name,gender\nS1,Male\n", "it needs a column subject; it has name, gender"),
         ("subject,AU1\nS1,1\n", "'au1' is not an attribute"),
+        ("subject,gender,Gender \nS1,m,m\n", "column 'gender' occurs twice"),
     ],
 )
 def test_a_bad_csv_of_subjects_is_told(tree, content, message):

@@ -196,6 +196,12 @@ def test_manifest_problems_are_told_by_line(tmp_path, faces, edit, message):
         ManifestSource(_manifest(tmp_path, faces, edit=edit))
 
 
+def test_manifest_pixels_beyond_any_number_are_told(tmp_path):
+    (tmp_path / "labels.csv").write_text(f"pixels,emotion\n{10**30},Anger\n")
+    with pytest.raises(DataError, match=r"labels.csv:2: pixels must be integers"):
+        ManifestSource(str(tmp_path))
+
+
 def test_classes_beyond_the_seven_are_accepted_or_left_out_on_request(tmp_path, faces):
     name = faces[0]["emotion"][0]
     folder = _manifest(tmp_path, faces, edit=lambda t: t.replace(name, "Contempt"))

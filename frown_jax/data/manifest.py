@@ -223,7 +223,7 @@ def _from_pixels(text: str, where: str) -> np.ndarray:
     """A square grey image from space-separated integers, uint8 [side, side]."""
     try:
         values = np.array(text.split(), np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(f"{where}: pixels must be integers") from None
     side = round(len(values) ** 0.5)
     if side * side != len(values) or not side:

@@ -39,6 +39,9 @@ def read_subjects(path: str, problems: Problems, folder: pathlib.Path | None = N
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
         raise DataError(f"--config.data.subjects={path}: not a CSV ({e})") from None
     table.columns = [str(c).strip().lower() for c in table.columns]
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"--config.data.subjects={path}: column {twice[0]!r} occurs twice")
     if "subject" not in table:
         raise DataError(f"--config.data.subjects={path}: it needs a column subject; it has {', '.join(table.columns)}")
     taken = [
