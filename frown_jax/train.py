@@ -69,7 +69,8 @@ class Job:
         out = []
         for index, group in enumerate(self.groups):
             if group.config.members_per_device != "auto":
-                most = int(group.config.members_per_device) * (jax.device_count() // group.config.devices_per_member)
+                shares = max(1, jax.device_count() // group.config.devices_per_member)
+                most = int(group.config.members_per_device) * shares
             else:
                 capacity = GroupTrainer(index, group, self.run, self.data, self.initial).capacity()
                 logging.info("memory: %s", capacity)

@@ -19,6 +19,7 @@ from frown_jax.lease import HeldError
 from frown_jax.metrics.outcomes import OutcomesError
 from frown_jax.models.torch_file import WeightsError
 from frown_jax.preemption import EXIT_PREEMPTED, PreemptedError
+from frown_jax.processes import AbandonedError
 from frown_jax.training_set import MitigationError
 
 USER_ERRORS = (CohortError, ConfigError, DataError, MitigationError, OutcomesError, WeightsError, MemoryTooSmallError)
@@ -94,7 +95,7 @@ def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False
         handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         try:
             main(argv[1:])
-        except (*USER_ERRORS, HeldError) as e:
+        except (*USER_ERRORS, HeldError, AbandonedError) as e:
             fail(e)
         except OSError as e:
             if e.errno not in (errno.ENOSPC, errno.EDQUOT):
