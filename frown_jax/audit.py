@@ -153,8 +153,7 @@ def _main(arguments: list[str]) -> None:
         drawn,
     )
     out = pathlib.Path(_OUT.value) if _OUT.value else path.with_name(f"{path.stem}-audit")
-    out.mkdir(parents=True, exist_ok=True)
-    run = RunDir(out)
+    run = RunDir.made(out)
     found, shown = files.analyse_and_write(
         run, test, validation, settings, split=_SPLIT.value if "split" in table else ""
     )

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import jax
 
+from frown_jax import processes
+
 # Of a device's memory; the rest is for predictions, the compiler's slack and other processes.
 _USABLE = {"cpu": 0.6, "gpu": 0.9, "tpu": 0.95}
 
@@ -48,8 +50,12 @@ def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def usable_bytes(device: jax.Device) -> float:
-    """Bytes of a device that a program may take."""
+def usable_bytes() -> float:
+    """Bytes of every device that a program may take: of the least of all processes'."""
+    return min(processes.everybody(_usable_here(jax.local_devices()[0])))
+
+
+def _usable_here(device: jax.Device) -> float:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] * _USABLE.get(device.platform, 0.9)

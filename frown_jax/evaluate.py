@@ -37,8 +37,7 @@ def _main(_: list[str]) -> None:
     data = data_for(ensemble, _DATA.value, _CACHE.value)
     predictions = evaluate(ensemble, data, _SPLIT.value)
     out = path / "evaluations" / f"{data.name}-{data.fingerprint}-{_SPLIT.value}"
-    out.mkdir(parents=True, exist_ok=True)
-    run = RunDir(out)
+    run = RunDir.made(out)
     run.write_parquet("predictions.parquet", predictions)
     results = table.results(predictions, data.attributes)
     test = read.outcomes(predictions, data.attributes)

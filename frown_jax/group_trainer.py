@@ -127,8 +127,7 @@ class GroupTrainer:
 
         arrays = jax.tree.leaves((*self._inputs.values(), self._train_set[1], self._val_set[1]))
         shared = sum(a.addressable_shards[0].data.nbytes for a in arrays)
-        limit = min(processes.everybody(usable_bytes(jax.local_devices()[0])))
-        return find_capacity(compile_for, len(self._specs), shared, packing.count, limit)
+        return find_capacity(compile_for, len(self._specs), shared, packing.count, usable_bytes())
 
     def _start(self) -> tuple[int, State, bool]:
         """Epochs done, the state after them, and whether what follows the last epoch is done too."""

@@ -32,22 +32,36 @@ def _started(pid: int) -> str:
         return ""
 
 
+def this_process() -> dict:
+    """Its machine, number and start."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_alive(process: dict, silent: float) -> bool:
+    """Whether a process may still be at work.
+
+    Args:
+      process: what `this_process` said of it, there.
+      silent: seconds since its last sign of life, which decide for another machine's.
+    """
+    if process.get("host") != socket.gethostname():
+        return silent < STALE
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return process.get("started", "") == _started(process["pid"])  # not another process that got its number
+
+
 def holder_of(path: pathlib.Path) -> dict | None:
     """Who holds a lease; None if nobody does, or a dead process."""
     try:
         holder, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None
-    if holder.get("host") != socket.gethostname():
-        return holder if age < STALE else None
-    try:
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    same = holder.get("started", "") == _started(holder["pid"])  # not another process that got its number
-    return holder if same else None
+    return holder if is_alive(holder, age) else None
 
 
 @contextlib.contextmanager
@@ -60,12 +74,11 @@ def _alone(path: pathlib.Path) -> Iterator[None]:
 
 def _take(path: pathlib.Path) -> dict | None:
     """Takes the lease if nobody alive holds it; otherwise, who does."""
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
     with _alone(path.with_suffix(".lock")):
         holder = holder_of(path)
         if holder is None:
             own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            own.write_text(json.dumps(mine))
+            own.write_text(json.dumps(this_process()))
             own.replace(path)
         return holder
 

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from flax import struct
 
-from frown_jax import processes
 from frown_jax.capacity import usable_bytes
 from frown_jax.packing import Packing
 
@@ -60,7 +59,7 @@ def put(array: np.ndarray | Rows, packing: Packing, limit: float | None = None) 
     if not isinstance(array, np.ndarray):
         return array
     if limit is None:
-        limit = _SHARE * min(processes.everybody(usable_bytes(jax.local_devices()[0])))
+        limit = _SHARE * usable_bytes()
     if array.nbytes <= limit:
         return packing.everywhere(array)
     if packing.per_member > 1 and array.nbytes / packing.per_member <= limit:

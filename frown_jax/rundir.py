@@ -35,7 +35,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +44,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 import frown_jax
-from frown_jax import cache, processes
+from frown_jax import atomic, cache, processes
 from frown_jax.config import ConfigError
 from frown_jax.features import Trunk
 from frown_jax.finish import Finish
@@ -102,15 +101,21 @@ class RunDir:
         self._watchers: tuple[Watcher, ...] = ()
 
     @classmethod
+    def made(cls, path: pathlib.Path) -> RunDir:
+        """Makes a folder, or takes one again that a killed command has left: a report's, an evaluation's."""
+        path.mkdir(parents=True, exist_ok=True)
+        atomic.sweep(path)
+        return cls(path)
+
+    @classmethod
     def create(cls, path: pathlib.Path, config: ConfigDict, points: list[dict], overrides: dict) -> RunDir:
         """Makes the directory, or continues one of the same settings.
 
         Raises:
           ConfigError: it cannot be written, or holds a run with other settings (the difference is shown).
         """
-        run = cls(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            run = cls.made(path)
             probe = path / f".writable-{os.getpid()}"
             probe.touch()
             probe.unlink()
@@ -201,17 +206,10 @@ class RunDir:
         return self.path / "checkpoints" / f"group{group}"
 
     def replace(self, name: str, write: Any) -> None:
-        """Writes a file whole or not at all: `write(path)` to a temporary name, then a rename."""
+        """Writes a file whole or not at all, by `write(path)`."""
         if not processes.is_first():
             return
-        path = self.path / name
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            write(temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        atomic.replace(self.path / name, write)
 
     def write_json(self, name: str, value: Any) -> None:
         self.replace(name, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))

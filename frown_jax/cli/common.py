@@ -1,9 +1,8 @@
-"""What all commands share: one clear line for bad input, quiet logs."""
+"""What all commands share: one clear line for bad input."""
 
 from __future__ import annotations
 
 import errno
-import logging as std_logging
 import re
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from frown_jax.capacity import MemoryTooSmallError
+from frown_jax.cli import quiet
 from frown_jax.cohort import CohortError
 from frown_jax.config import ConfigError
 from frown_jax.data.dataset import DataError
@@ -63,15 +63,6 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         fail(f"--config: {e}")
 
 
-class _OnlyOurs(std_logging.Filter):
-    """Below warnings, only this package's lines; and not orbax's tracebacks of errors that it raises as well."""
-
-    def filter(self, record: std_logging.LogRecord) -> bool:
-        if "orbax" in record.pathname and record.exc_info:
-            return False
-        return record.levelno >= std_logging.WARNING or "frown_jax" in record.pathname
-
-
 def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False) -> None:
     """Runs a command: parses flags, then `main`, turning user errors into one line and exit code 2.
 
@@ -89,10 +80,7 @@ def run(main: Callable[[list[str]], None], usage: str, takes_files: bool = False
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1 and not takes_files:
             fail(f"unexpected argument {argv[1]!r} (--help lists the flags)")
-        logging.set_verbosity(logging.INFO)
-        handler = logging.get_absl_handler()
-        handler.addFilter(_OnlyOurs())
-        handler.setFormatter(std_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        quiet.begin()
         try:
             main(argv[1:])
         except (*USER_ERRORS, HeldError, AbandonedError) as e:

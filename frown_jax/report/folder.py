@@ -40,8 +40,7 @@ class Folder:
     """
 
     def __init__(self, path: pathlib.Path, title: str, stills: bool = True):
-        path.mkdir(parents=True, exist_ok=True)
-        self.run = RunDir(path)
+        self.run = RunDir.made(path)
         self.stills = stills
         self._title = title
         self._sections: dict[str, list[str]] = {}

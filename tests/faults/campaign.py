@@ -131,7 +131,7 @@ def run(folder, kills, seed, whole, say=print):
                 break
             phases[phase] += 1
             say(f"kill {number + 1}: {phase}")
-        if not (run / "results.csv").is_file() or (run / "parts").exists():
+        if phase is not None:  # the last kill
             undisturbed(run)
         found = differences(run, whole)
         say(f"{run.name}: {found or 'the same'}")
