@@ -12,6 +12,7 @@ from configs import baseline
 from frown_jax import watch
 from frown_jax.config import ConfigError
 from frown_jax.rundir import RunDir
+from frown_jax.tensorboard import TensorBoard
 
 
 def row(epoch, member, method="baseline", **more):
@@ -40,7 +41,7 @@ def scalars(folder):
 def test_event_files_hold_what_the_metrics_hold_and_forget_what_is_run_again(tmp_path):
     run = RunDir(tmp_path)
     run.append_metrics(0, [row(0, 0, train_loss=2.0, val_auroc=0.5, best_val_auroc=0.5)])
-    run.watch([watch.TensorBoard(tmp_path / "tb")])  # what was there before is shown too
+    run.watch([TensorBoard(tmp_path / "tb")])  # what was there before is shown too
     run.append_metrics(0, [row(1, 0, train_loss=1.5, val_auroc=0.6, best_val_auroc=0.6), row(0, 1, "a/b: c", draw=3)])
     first = {"train/loss": 2.0, "val/auroc": 0.5, "best_val_auroc": 0.5}
     second = {"train/loss": 1.5, "val/auroc": 0.6, "best_val_auroc": 0.6}
@@ -63,7 +64,7 @@ def test_checksums_are_those_of_the_format():
 
 def test_tensorboard_reads_them(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    board = watch.TensorBoard(tmp_path)
+    board = TensorBoard(tmp_path)
     board.restart([row(e, 0, val_auroc=0.5 + e / 10) for e in range(3)])
     reader = accumulator.EventAccumulator(str(tmp_path / "baseline" / "seed0"))
     reader.Reload()

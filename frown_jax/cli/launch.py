@@ -139,7 +139,9 @@ def _run(_: list[str]) -> None:
         return
     watchers: list[watch.Watcher] = []
     if _TENSORBOARD.value and processes.is_first():
-        watchers.append(watch.TensorBoard(workdir / "tensorboard"))
+        from frown_jax.tensorboard import TensorBoard
+
+        watchers.append(TensorBoard(workdir / "tensorboard"))
     if _WANDB.value and processes.is_first():
         watchers.append(watch.WeightsAndBiases(_WANDB.value, workdir, config))
     if _EXECUTOR.value == "slurm":
