@@ -9,7 +9,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from configs import baseline
-from frown_jax import watch
+from frown_jax import tensorboard, watch
 from frown_jax.config import ConfigError
 from frown_jax.rundir import RunDir
 from frown_jax.tensorboard import TensorBoard
@@ -59,7 +59,7 @@ def test_checksums_are_those_of_the_format():
     # RFC 3720's CRC-32C of 32 zero bytes, 0x8a9136aa, masked as record_writer.h does.
     crc = 0x8A9136AA
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-    assert watch._checksum(bytes(32)) == struct.pack("<I", masked)
+    assert tensorboard._checksum(bytes(32)) == struct.pack("<I", masked)
 
 
 def test_tensorboard_reads_them(tmp_path):
