@@ -89,7 +89,7 @@ def _damage(step: pathlib.Path, how):
 @pytest.mark.parametrize("how", ["truncated", "other bytes", "missing"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(tmp_path, whole, how):
     run = tmp_path / "run"
-    faults.stop_after(run, epochs=3)
+    faults.stop_after(run, epochs=2)
     steps = sorted(int(p.name) for p in (run / "checkpoints" / "group0").iterdir() if p.name.isdigit())
     assert len(steps) == 2
     _damage(run / "checkpoints" / "group0" / str(steps[-1]), how)

@@ -21,7 +21,7 @@ def _command(workdir):
         sys.executable,
         "launch.py",
         "--config=configs/baseline.py:runlocal",
-        "--config.epochs=6",
+        "--config.epochs=12",
         f"--config.data.cache_dir={CACHE}",
         f"--workdir={workdir}",
     ]
@@ -87,10 +87,11 @@ def test_other_data_and_a_second_process_are_refused(tmp_path):
     deadline = time.monotonic() + 200
     while not lease.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    process.send_signal(signal.SIGSTOP)  # lest it end before the second begins
     done = subprocess.run(_command(tmp_path / "run"), cwd=ROOT, capture_output=True, env=_env(), timeout=200)
-    assert done.returncode == 2 and f"process {process.pid} on".encode() in done.stderr
     process.kill()
     process.communicate(timeout=60)
+    assert done.returncode == 2 and f"process {process.pid} on".encode() in done.stderr
     path = tmp_path / "run" / "data.json"
     path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "x'))
     done = subprocess.run(_command(tmp_path / "run"), cwd=ROOT, capture_output=True, env=_env(), timeout=200)
