@@ -6,6 +6,9 @@ import pathlib
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from frown_jax import lease
 
@@ -21,6 +24,18 @@ def replace(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def save_arrays(path: pathlib.Path, /, **arrays: Any) -> None:
+    """Writes arrays by name, an .npz file, into a folder that many processes may fill; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+
+    def write(temporary: pathlib.Path) -> None:
+        with open(temporary, "wb") as file:  # numpy would add .npz to a name
+            np.savez(file, **arrays)
+
+    replace(path, write)
 
 
 def sweep(folder: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from frown_jax import augment, lease
+from frown_jax import atomic, augment, lease
 from frown_jax.models.build import network
 from frown_jax.progress import Progress
 
@@ -131,10 +131,7 @@ class Trunk:
     def save(self, path: pathlib.Path) -> None:
         """Writes the variables to an .npz file."""
         flat = {"/".join(k): v for k, v in traverse_util.flatten_dict(self.variables).items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **flat)
-        partial.replace(path)
+        atomic.save_arrays(path, **flat)
 
     @classmethod
     def read(cls, path: pathlib.Path, model: ConfigDict, cache_dir: pathlib.Path) -> Trunk:

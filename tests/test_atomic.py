@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 
+import numpy as np
 import pytest
 
 from frown_jax import atomic, lease
@@ -47,6 +48,26 @@ def test_what_a_dead_process_was_writing_is_swept(tmp_path, where):
     assert len(left) == 1 and left[0].read_text() == "half of"
     atomic.sweep(tmp_path)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def _save_often(path, number, go):
+    go.wait()
+    for _ in range(20):
+        atomic.save_arrays(path, a=np.full(100_000, number))
+
+
+def test_many_processes_may_write_the_same_arrays(tmp_path):
+    path, go = tmp_path / "shared" / "a.npz", _fork.Event()
+    workers = [_fork.Process(target=_save_often, args=(path, n, go)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    go.set()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    with np.load(path) as file:
+        assert len(np.unique(file["a"])) == 1 and len(file["a"]) == 100_000
+    assert [p.name for p in path.parent.iterdir()] == ["a.npz"]
 
 
 def test_what_the_living_write_stays(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from frown_jax import atomic
 from frown_jax.data import store
 from frown_jax.data.ckplus import CkPlusSource
 from frown_jax.data.dataset import DataError
@@ -176,10 +177,7 @@ def find(find_one: Finder, targets: Sequence[str], count: int, key: Sequence[str
         with np.load(path) as file:
             return Regions(tuple(targets), file["packed"], file["points"])
     found = find_all([functools.partial(find_one, i) for i in range(count)], targets)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, packed=found.packed, points=found.points)
-    partial.replace(path)
+    atomic.save_arrays(path, packed=found.packed, points=found.points)
     return found
 
 
