@@ -19,11 +19,14 @@ from absl import app, flags
 
 from benchmarks import timing
 from frown_jax import config as configs
-from frown_jax import members
-from frown_jax.ensemble import make_engine
-from frown_jax.features import feature_count
-from frown_jax.state import no_sums
-from frown_jax.training_set import TrainingSet
+from frown_jax.data.annotations import Annotations
+from frown_jax.inputs.trunk import feature_count
+from frown_jax.member.state import no_sums
+from frown_jax.member.values import stack
+from frown_jax.training.build import member_of
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand
+from frown_jax.training.step import Shape
 
 _SIDE = flags.DEFINE_integer("side", 224, "Pixels.")
 _WIDTH = flags.DEFINE_integer("width", 64, "Channels of the first layer; torchvision's is 64.")
@@ -42,14 +45,14 @@ def seconds_per_image(count: int, packing: str, cached: bool) -> float:
     c.model.update(width=_WIDTH.value, hidden=_HIDDEN.value, image_size=_SIDE.value, dtype=_DTYPE.value)
     c.update(packing=packing, seeds=tuple(range(count)), batch_size=_BATCH.value)
     c.cohort.by = ""
-    (group,) = members.expand(c, [{}])
+    (group,) = expand(c, [{}])
     rng, images = np.random.default_rng(0), _BATCH.value * _STEPS.value
     labels = rng.integers(0, 2, (images, _UNITS.value)).astype(np.int32)
     names = tuple(f"AU{t}" for t in range(_UNITS.value))
-    data = TrainingSet(names, labels, {}, {})
-    stacked = members.stack([members.build(s, data) for s in group.specs])
+    data = Annotations(names, labels, {}, {})
+    stacked = stack([member_of(s, data) for s in group.specs])
     features = feature_count(group.config.model) if cached else 0
-    shape = members.Shape(_UNITS.value, multilabel=True)
+    shape = Shape(_UNITS.value, multilabel=True)
     e = make_engine(group.config, shape, _STEPS.value, _STEPS.value, jax.local_devices()[:1], features=features)
     if cached:
         inputs = jnp.asarray(rng.standard_normal((images, features), np.float32))

@@ -17,7 +17,7 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import timing
-from frown_jax import augment
+from frown_jax.member import augment
 
 _IMAGES = flags.DEFINE_integer("images", 2048, "Resident images.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Images per member and step.")

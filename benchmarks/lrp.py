@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from frown_jax.explain import network
+from frown_jax.explain import intercept
 from frown_jax.explain.composites import COMPOSITES
 from frown_jax.models import weights
-from frown_jax.models.fold import fold_batch_norms
+from frown_jax.models.fold_norms import fold_batch_norms
 from frown_jax.models.resnet import ResNet18
 from frown_jax.models.vgg import VGG
 from tests import torch_resnet, torch_vgg, zennit_oracle
@@ -46,7 +46,7 @@ def ours(name: str, tensors: dict, x: np.ndarray, outputs: int) -> Callable[[], 
 
     @jax.jit
     def run(variables, x):
-        y, back = jax.vjp(lambda x: network.outputs(plain, variables, x, rules), x)
+        y, back = jax.vjp(lambda x: intercept.outputs(plain, variables, x, rules), x)
         return jax.vmap(lambda start: back(jnp.broadcast_to(start, y.shape))[0])(starts)
 
     arrays = jax.tree.map(jnp.asarray, (folded, x))

@@ -11,7 +11,7 @@ from absl import app
 from configs import baseline
 from frown_jax.data.load import load
 from frown_jax.metrics.outcomes import Outcomes
-from frown_jax.metrics.table import values
+from frown_jax.metrics.results_table import values
 
 
 def _grey(images):

@@ -22,16 +22,20 @@ from absl import app, flags, logging
 
 from benchmarks import timing
 from frown_jax import config as configs
-from frown_jax import members, schema
-from frown_jax.checkpoint import Checkpoints
-from frown_jax.ensemble import make_engine
-from frown_jax.metrics import read, table
+from frown_jax import schema
+from frown_jax.data.annotations import Annotations
+from frown_jax.member.values import stack
+from frown_jax.metrics import predictions_table, results_table
 from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
-from frown_jax.parts import Part, Parts
 from frown_jax.report import files
-from frown_jax.rundir import RunDir
-from frown_jax.training_set import TrainingSet
+from frown_jax.runs.checkpoint import Checkpoints
+from frown_jax.runs.directory import RunDir
+from frown_jax.runs.parts import Part, Parts
+from frown_jax.training.build import member_of
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand
+from frown_jax.training.step import Shape
 
 _MEMBERS = flags.DEFINE_list("members", ["16", "64", "128"], "Members of a sweep; 16 seeds of each method.")
 _IMAGES = flags.DEFINE_integer("images", 3068, "Test images; the validation set has four fifths as many.")
@@ -71,11 +75,11 @@ def _sweep(count: int, images: int, folder: pathlib.Path) -> None:
     run.write_parquet("predictions.parquet", frame)
     together = time.perf_counter() - began
     began = time.perf_counter()
-    results = table.results(frame, schema.ATTRIBUTES)
+    results = results_table.results(frame, schema.ATTRIBUTES)
     run.write_csv("results.csv", results)
     values = time.perf_counter() - began
     began = time.perf_counter()
-    outcomes = [read.outcomes(frame[frame["split"] == s], schema.ATTRIBUTES) for s in ("test", "val")]
+    outcomes = [predictions_table.outcomes(frame[frame["split"] == s], schema.ATTRIBUTES) for s in ("test", "val")]
     settings = Settings(bootstrap=Bootstrap(1000))
     files.analyse_and_write(run, *outcomes, settings, "made up", results=results, split="test")
     analysed = time.perf_counter() - began
@@ -91,10 +95,10 @@ def _sweep(count: int, images: int, folder: pathlib.Path) -> None:
 def _checkpoint(width: int, folder: pathlib.Path) -> None:
     c = configs.default()
     c.model.width, c.model.image_size, c.seeds = width, 64, tuple(range(4))
-    (group,) = members.expand(c, [{}])
+    (group,) = expand(c, [{}])
     labels = np.arange(32, dtype=np.int32) % 7
-    stacked = members.stack([members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs])
-    state = make_engine(group.config, members.Shape(7), devices=jax.local_devices()[:1]).init(stacked, None)
+    stacked = stack([member_of(s, Annotations.without_attributes(labels, 7)) for s in group.specs])
+    state = make_engine(group.config, Shape(7), devices=jax.local_devices()[:1]).init(stacked, None)
     # As after training: zeros of a fresh optimiser would be compressed to nothing.
     rng = np.random.default_rng(0)
     state = jax.tree.map(

@@ -16,11 +16,14 @@ import numpy as np
 from absl import app, flags
 
 from frown_jax import config as configs
-from frown_jax import members
-from frown_jax.ensemble import make_engine
-from frown_jax.roster import Roster
-from frown_jax.state import no_sums
-from frown_jax.training_set import TrainingSet
+from frown_jax.data.annotations import Annotations
+from frown_jax.member.state import no_sums
+from frown_jax.member.values import stack
+from frown_jax.training.build import member_of
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand
+from frown_jax.training.roster import Roster
+from frown_jax.training.step import Shape
 
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of the members that go on.")
 _STEPS = flags.DEFINE_integer("steps", 8, "Of an epoch.")
@@ -34,21 +37,21 @@ def _seconds(packing: str, stopping: int) -> float:
     c.model.update(width=_WIDTH.value, image_size=_SIDE.value)
     c.update(packing=packing, seeds=(0,), epochs=_EPOCHS.value)
     points = [{"epochs": 1 if i % 2 and i < 2 * stopping else _EPOCHS.value} for i in range(_MEMBERS)]
-    (group,) = members.expand(c, points)
+    (group,) = expand(c, points)
     count = c.batch_size * _STEPS.value
     images = jnp.asarray(np.random.default_rng(0).integers(0, 255, (count, _SIDE.value, _SIDE.value, 3), np.uint8))
     labels = np.arange(count, dtype=np.int32) % 7
-    sets = [TrainingSet.without_attributes(part, 7) for part in (labels, labels[:64])]
-    stacked = members.stack([members.build(s, sets[0], None, sets[1]) for s in group.specs])
+    sets = [Annotations.without_attributes(part, 7) for part in (labels, labels[:64])]
+    stacked = stack([member_of(s, sets[0], None, sets[1]) for s in group.specs])
     train, val = (images, jnp.asarray(labels)), (images[:64], jnp.asarray(labels[:64]))
-    e = make_engine(group.config, members.Shape(7), _STEPS.value, _STEPS.value)
+    e = make_engine(group.config, Shape(7), _STEPS.value, _STEPS.value)
 
     def run() -> float:
         roster = Roster(e.packing, stacked, e.init(stacked, None))
         began = time.perf_counter()
         for epoch in range(_EPOCHS.value):
             sums = e.packing.cut(no_sums(len(roster.rows)))
-            (roster.state, _), _ = e.epoch(roster.state, sums, roster.group, train, val, epoch)
+            (roster.state, _), _ = e.epoch(roster.state, sums, roster.members, train, val, epoch)
             roster.choose()
         jax.block_until_ready(roster.state)
         return time.perf_counter() - began

@@ -86,12 +86,16 @@ def _ours(case: dict) -> dict:
     import numpy as np
 
     from benchmarks import timing
-    from frown_jax import capacity, members
     from frown_jax import config as configs
-    from frown_jax.ensemble import make_engine
+    from frown_jax.data.annotations import Annotations
+    from frown_jax.member.state import no_sums
+    from frown_jax.member.values import stack
     from frown_jax.models.build import network
-    from frown_jax.state import no_sums
-    from frown_jax.training_set import TrainingSet
+    from frown_jax.runtime import memory
+    from frown_jax.training.build import member_of
+    from frown_jax.training.compile import make_engine
+    from frown_jax.training.grid import expand
+    from frown_jax.training.step import Shape
 
     steps, batch, side, count = case["steps"], case["batch"], case["side"], case["members"]
     c = configs.default()
@@ -101,11 +105,11 @@ def _ours(case: dict) -> dict:
     together = 1 if case["packing"] == "loop" else count
     images = np.random.default_rng(0).integers(0, 255, (batch * steps, side, side, 3), np.uint8)
     labels = np.arange(batch * steps, dtype=np.int32) % 7
-    (group,) = members.expand(c, [{}])
-    built = [members.build(s, TrainingSet.without_attributes(labels, 7)) for s in group.specs]
-    e = make_engine(group.config, members.Shape(7), steps, steps, devices=jax.local_devices()[: case["devices"]])
+    (group,) = expand(c, [{}])
+    built = [member_of(s, Annotations.without_attributes(labels, 7)) for s in group.specs]
+    e = make_engine(group.config, Shape(7), steps, steps, devices=jax.local_devices()[: case["devices"]])
     data = e.packing.everywhere((images, labels))
-    groups = [e.packing.cut(members.stack(built[i : i + together])) for i in range(0, count, together)]
+    groups = [e.packing.cut(stack(built[i : i + together])) for i in range(0, count, together)]
     states = [e.init(g, None) for g in groups]
     arguments = (states[0], e.packing.cut(no_sums(together)), groups[0], *data, 0, 0, steps)
     began = time.perf_counter()
@@ -131,7 +135,7 @@ def _ours(case: dict) -> dict:
         "images_per_s": rate,
         "compile_s": compile_s,
         "peak_bytes": stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
-        "program_bytes": capacity.program_bytes(compiled),
+        "program_bytes": memory.program_bytes(compiled),
         "flops_per_s": 3 * forward * rate,
         "matmul_peak": timing.matmul_peak(case["dtype"]),
         "device": timing.device_name(),

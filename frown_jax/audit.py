@@ -21,16 +21,17 @@ import pathlib
 import pandas as pd
 from absl import flags, logging
 
-from frown_jax import cache, schema
-from frown_jax.cli import common
-from frown_jax.metrics import read
+from frown_jax import schema
+from frown_jax.errors import OutcomesError
+from frown_jax.metrics import predictions_table
 from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
-from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import SCORED
 from frown_jax.metrics.resample import draws_subjects
 from frown_jax.report import files
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
+from frown_jax.runtime import cache, command
 
 _ATTRIBUTES = flags.DEFINE_list(
     "attributes", None, "Columns with groups; by default those of race, gender, age that are there."
@@ -112,12 +113,12 @@ def load(table: pd.DataFrame, split: str, attributes: dict, classes: list[str] |
     """
     if "split" in table:
         table = table[table["split"] == split]
-    return None if table.empty else read.outcomes(table, attributes, classes)
+    return None if table.empty else predictions_table.outcomes(table, attributes, classes)
 
 
 def _main(arguments: list[str]) -> None:
     if len(arguments) != 1:
-        common.fail("give one file of predictions (--help tells more)")
+        command.fail("give one file of predictions (--help tells more)")
     cache.keep_compiled_programs()
     path = pathlib.Path(arguments[0])
     table = read_table(path)
@@ -164,7 +165,7 @@ def _main(arguments: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "", takes_files=True)
+    command.run(_main, __doc__ or "", takes_files=True)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 from absl import flags, logging
 
-from frown_jax.cli import common
-from frown_jax.data.dataset import DataError
 from frown_jax.data.problems import Problems
+from frown_jax.errors import DataError
+from frown_jax.runtime import command
 
 _FORMAT = flags.DEFINE_enum("format", None, ["disfa", "bp4d"], "Whose label files they are.")
 _LABELS = flags.DEFINE_string("labels", None, "Folder of the label files.")
@@ -145,11 +145,11 @@ def convert(read: Callable[[Problems], Iterator[pd.DataFrame]], images: pathlib.
 def _main(_: list[str]) -> None:
     for name, value in (("format", _FORMAT.value), ("labels", _LABELS.value), ("images", _IMAGES.value)):
         if not value:
-            common.fail(f"--{name} is missing (--help tells more)")
+            command.fail(f"--{name} is missing (--help tells more)")
     labels, images = (pathlib.Path(str(flag.value)).expanduser() for flag in (_LABELS, _IMAGES))
     for folder in (labels, images):
         if not folder.is_dir():
-            common.fail(f"there is no folder {folder}")
+            command.fail(f"there is no folder {folder}")
 
     def read(problems: Problems) -> Iterator[pd.DataFrame]:
         if _FORMAT.value == "disfa":
@@ -162,7 +162,7 @@ def _main(_: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "")
+    command.run(_main, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ import pathlib
 
 from absl import flags, logging
 
-from frown_jax import cache
-from frown_jax.cli import common
-from frown_jax.ensemble import Ensemble
-from frown_jax.evaluation import data_for, evaluate
-from frown_jax.metrics import read, table
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.inference.evaluation import data_for, evaluate
+from frown_jax.metrics import predictions_table, results_table
 from frown_jax.report import files
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
+from frown_jax.runtime import cache, command
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val or test.")
@@ -30,7 +29,7 @@ _CACHE = flags.DEFINE_string("cache_dir", "", "Cache of prepared data; by defaul
 
 def _main(_: list[str]) -> None:
     if not _RUN.value:
-        common.fail("--run is missing (--help tells more)")
+        command.fail("--run is missing (--help tells more)")
     path = pathlib.Path(_RUN.value)
     ensemble = Ensemble(path)
     cache.keep_compiled_programs(_CACHE.value or ensemble.config.data.cache_dir)
@@ -39,8 +38,8 @@ def _main(_: list[str]) -> None:
     out = path / "evaluations" / f"{data.name}-{data.fingerprint}-{_SPLIT.value}"
     run = RunDir.made(out)
     run.write_parquet("predictions.parquet", predictions)
-    results = table.results(predictions, data.attributes)
-    test = read.outcomes(predictions, data.attributes)
+    results = results_table.results(predictions, data.attributes)
+    test = predictions_table.outcomes(predictions, data.attributes)
     shown = files.analyse_and_write(run, test, None, None, data.name, results, _SPLIT.value)[1]
     print(shown)
     for note in data.notes:
@@ -50,7 +49,7 @@ def _main(_: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "")
+    command.run(_main, __doc__ or "")
 
 
 if __name__ == "__main__":

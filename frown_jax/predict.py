@@ -18,12 +18,12 @@ import pandas as pd
 from absl import flags
 from PIL import Image, ImageOps
 
-from frown_jax.cli import common
-from frown_jax.data.dataset import DataError
 from frown_jax.data.load import resize
 from frown_jax.data.store import MAX_PIXELS
-from frown_jax.ensemble import Ensemble
-from frown_jax.thresholds import HALF
+from frown_jax.errors import DataError
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.posthoc.thresholds import HALF
+from frown_jax.runtime import command
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _BOX = flags.DEFINE_list("box", None, "Crop of every image: left,top,right,bottom in pixels; default the whole image.")
@@ -70,13 +70,13 @@ def _box() -> tuple[int, int, int, int] | None:
     try:
         left, top, right, bottom = (int(v) for v in _BOX.value)
     except ValueError:
-        common.fail(f"--box={','.join(_BOX.value)}: four whole numbers left,top,right,bottom")
+        command.fail(f"--box={','.join(_BOX.value)}: four whole numbers left,top,right,bottom")
     return left, top, right, bottom
 
 
 def _main(files: list[str]) -> None:
     if not _RUN.value or not files:
-        common.fail("give --run=RUN and at least one image file (--help tells more)")
+        command.fail("give --run=RUN and at least one image file (--help tells more)")
     box = _box()
     ensemble = Ensemble(pathlib.Path(_RUN.value))
     images = np.stack([read_face(f, box, ensemble.image_side) for f in files])
@@ -101,7 +101,7 @@ def _main(files: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "", takes_files=True)
+    command.run(_main, __doc__ or "", takes_files=True)
 
 
 if __name__ == "__main__":

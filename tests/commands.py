@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 _server = multiprocessing.get_context("forkserver")
 # What every command imports; a command's own module is not among them, because two of them define one flag.
-_server.set_forkserver_preload(["frown_jax.train"])
+_server.set_forkserver_preload(["frown_jax.jobs.job"])
 
 
 @dataclasses.dataclass(frozen=True)

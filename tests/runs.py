@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
-from frown_jax.metrics import read as metrics_read
-from frown_jax.metrics import table as metrics_table
+from frown_jax.metrics import predictions_table as metrics_read
+from frown_jax.metrics import results_table as metrics_table
 from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.report import files
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
 
 CLASSES = schema.EMOTIONS
 UNITS = ("AU1", "AU12")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import special
 
-from frown_jax import last_layer, offsets
-from frown_jax.finish import Finish, Outputs
+from frown_jax.data.annotations import Annotations
+from frown_jax.errors import MitigationError
 from frown_jax.mitigations import registry
-from frown_jax.training_set import MitigationError, TrainingSet
+from frown_jax.posthoc import offsets, refit
+from frown_jax.posthoc.adjustment import Adjustment, Outputs
 
 N, F, K, G = 240, 6, 3, 2
 
@@ -22,7 +23,7 @@ def _set(seed, n=N, share=0.8):
     x = rng.normal(size=(n, F)).astype(np.float32)
     x[:, 0] += labels
     x[:, 1] += 2.0 * race
-    data = TrainingSet(("a", "b", "c"), labels, {"race": ("p", "q")}, {"race": race})
+    data = Annotations(("a", "b", "c"), labels, {"race": ("p", "q")}, {"race": race})
     logits = rng.normal(size=(n, K)).astype(np.float32)
     logits[np.arange(n), labels] += 1.2
     logits[:, 0] += 0.8 * race  # one group is pushed to class a
@@ -35,8 +36,8 @@ SEEN = TRAIN[1], VALIDATION[1]
 
 
 def _finish(text, seen=SEEN):
-    found = Finish()
-    for step in registry.finishers(text, *DATA):
+    found = Adjustment()
+    for step in registry.adjusters(text, *DATA):
         found = step(seen, found)
     return found
 
@@ -49,7 +50,7 @@ def test_last_layers_are_scikit_learns(l1, l2):
     x = (seen.penultimate - seen.penultimate.mean(0)) / seen.penultimate.std(0)
     weights = np.random.default_rng(3).integers(0, 3, N).astype(np.float32)
     own = (x[None], data.labels[None], weights[None], np.float32([l1]), np.float32([l2]))
-    kernel, bias = last_layer.fit(*own, K, tolerance=1e-6)
+    kernel, bias = refit.fit(*own, K, tolerance=1e-6)
     c = 1 / ((l1 or l2) * weights.sum())
     kind = {"l1_ratio": 1.0} if l1 else {"l1_ratio": 0.0}
     model = LogisticRegression(C=c, solver="saga", tol=1e-7, max_iter=20000, **kind)
@@ -60,10 +61,10 @@ def test_last_layers_are_scikit_learns(l1, l2):
 
 def test_a_layer_on_standardised_features_is_one_on_features():
     x = VALIDATION[1].penultimate
-    mean, sd = last_layer.scale_of(x)
+    mean, sd = refit.scale_of(x)
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(F, K)), rng.normal(size=K)
-    own = last_layer.unscaled(kernel, bias, mean, sd)
+    own = refit.unscaled(kernel, bias, mean, sd)
     np.testing.assert_allclose(x @ own[0] + own[1], (x - mean) / sd @ kernel + bias, atol=1e-5)
 
 
@@ -84,7 +85,7 @@ def test_dfr_balances_groups_and_needs_no_attributes_afterwards():
     strong = _finish("dfr(c=0.0001, refits=2)")
     np.testing.assert_array_equal(strong.kernel, 0)
     with pytest.raises(MitigationError, match="hold out more"):
-        registry.finishers("dfr(fewest=1000)", *DATA)
+        registry.adjusters("dfr(fewest=1000)", *DATA)
 
 
 def test_dfr_chooses_among_strengths_and_repeats():
@@ -100,7 +101,7 @@ def test_crt_weighs_groups_alike():
     x = (seen.penultimate - seen.penultimate.mean(0)) / seen.penultimate.std(0)
     sizes = np.bincount(data.attributes["race"])
     weights = np.float32(1 / sizes[data.attributes["race"]])[None]
-    kernel, bias = last_layer.fit(x[None], data.labels[None], weights, np.zeros(1), np.float32([0.01]), K)
+    kernel, bias = refit.fit(x[None], data.labels[None], weights, np.zeros(1), np.float32([0.01]), K)
     np.testing.assert_allclose(finish.logits(seen, None), x @ kernel[0] + bias[0], atol=1e-3)
 
 
@@ -171,7 +172,7 @@ def test_steps_follow_each_other_and_are_kept(tmp_path):
     finish = _finish(text)
     path = tmp_path / "finish.npz"
     path.write_bytes(finish.to_bytes())
-    again = Finish.read(path)
+    again = Adjustment.read(path)
     for seen in SEEN:
         np.testing.assert_array_equal(
             again.probabilities(seen, DATA[0], seen), finish.probabilities(seen, DATA[0], seen)
@@ -194,7 +195,7 @@ def test_steps_follow_each_other_and_are_kept(tmp_path):
 )
 def test_bad_settings_are_told_before_training(text, message):
     with pytest.raises(MitigationError, match=message):
-        registry.finishers(text, *DATA)
+        registry.adjusters(text, *DATA)
 
 
 def test_two_last_layers_are_one_too_many():

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from frown_jax import atomic, lease
+from frown_jax.runtime import atomic, lease
 
 _fork = multiprocessing.get_context("forkserver")
 

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from frown_jax import cohort, convert
 from frown_jax import config as configs
-from frown_jax.data import units
+from frown_jax import convert
+from frown_jax.data import cohort, units
 from frown_jax.data.actor_study import ActorStudySource
+from frown_jax.data.annotations import Annotations
 from frown_jax.data.combined import CombinedSource
-from frown_jax.data.dataset import DataError
 from frown_jax.data.load import load
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.problems import Problems
+from frown_jax.errors import DataError
 from frown_jax.faces import action_units, sequences
 from frown_jax.faces.sequences import SequenceRecipe
-from frown_jax.training_set import TrainingSet
 
 
 def _png(path, value=0):
@@ -200,7 +200,7 @@ def test_combined_sets_load_and_keep_subjects_apart(actors, tmp_path):
     assert set(data.table["split"]) == {"train"}
     assert data.attributes["source"] == ("actor_study", "manifest")
     c.cohort.by, c.cohort.train, c.cohort.test = "gender", ("Female:4", "Male:3"), ("Female:2", "Male:2")
-    found = cohort.draw(c.cohort, 0.3, TrainingSet.of(data))
+    found = cohort.draw(c.cohort, 0.3, Annotations.of(data))
     people = [set(data.table["subject"].iloc[rows]) for rows in (found.train, found.validation, found.test)]
     assert not people[0] & people[1] and not (people[0] | people[1]) & people[2]
     # Splits by shares keep people whole in combined sets, too.

@@ -5,9 +5,12 @@ import importlib
 import pandas as pd
 import pytest
 
-from frown_jax import config_check, members, pretrain
+from frown_jax.jobs import pretrain
+from frown_jax.jobs.analyse import analyse
+from frown_jax.jobs.job import train
 from frown_jax.report.draws import PUBLISHED
-from frown_jax.train import analyse, train
+from frown_jax.training import check
+from frown_jax.training.grid import points_of
 
 DRAWS = 6
 
@@ -24,8 +27,8 @@ def _run(cache, path, monkeypatch, **fields):
     c = module.get_config(f"draws={DRAWS},seeds=1")
     c.data.cache_dir = cache
     c.update_from_flattened_dict(fields)
-    config_check.validate(c)
-    trained = train(c, members.points_of(module.sweep), path, initial=pretrain.initial)
+    check.validate(c)
+    trained = train(c, points_of(module.sweep), path, initial=pretrain.initial)
     shown = analyse(c, trained, path)
     table = pd.read_csv(path / "contrasts.csv", keep_default_na=False)
     return trained, shown, table[table["metric"] == "macro_f1"].set_index(["method", "control", "group"])
@@ -55,5 +58,12 @@ def test_a_planted_look_of_women_is_lost_on_a_model_trained_on_men_and_nothing_e
     row = found.loc[("male", "female", "Female")]
     assert row["lower"] <= 0 <= row["upper"]
     assert all(f"{v:.2f}" in shown for groups in PUBLISHED["gender"].values() for pair in groups.values() for v in pair)
-    for name in ("draws.csv", "contrasts.csv", "occurrences.csv", "occurrences.png", "table.txt", "trunks/group0.json"):
+    for name in (
+        "draws.csv",
+        "contrasts.csv",
+        "occurrences.csv",
+        "occurrences.png",
+        "table.txt",
+        "trunks/program0.json",
+    ):
         assert (tmp_path / "plain" / name).is_file()

@@ -9,16 +9,19 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from frown_jax import config as configs
-from frown_jax import config_check, evaluate, members
-from frown_jax.config import ConfigError
+from frown_jax import evaluate
+from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
-from frown_jax.ensemble import Ensemble
-from frown_jax.group_trainer import GroupTrainer
-from frown_jax.metrics import read
+from frown_jax.errors import ConfigError, MitigationError
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.jobs.job import train
+from frown_jax.metrics import predictions_table
 from frown_jax.mitigations import registry
-from frown_jax.rundir import RunDir
-from frown_jax.train import train
-from frown_jax.training_set import MitigationError, TrainingSet
+from frown_jax.runs.directory import RunDir
+from frown_jax.training import check
+from frown_jax.training.build import check_programs
+from frown_jax.training.grid import expand
+from frown_jax.training.program import ProgramTrainer
 from tests.conftest import any_weights
 
 # Each changes what is learnt from Action Units, in one program with the others of its kind.
@@ -85,7 +88,7 @@ def _config(**fields):
     c.epochs, c.batch_size, c.threshold, c.seeds = 20, 16, "0.5", (0,)
     c.optimiser.learning_rate = 3e-3
     c.update_from_flattened_dict(fields)
-    config_check.validate(c)
+    check.validate(c)
     return c
 
 
@@ -96,10 +99,10 @@ def _run(data, tmp_path, config, points):
     """Test predictions by (method, draw), states and members of every program."""
     config.data.cache_dir = str(tmp_path / "cache")
     found, states = {}, []
-    for i, group in enumerate(members.expand(config, points)):
+    for i, group in enumerate(expand(config, points)):
         run = RunDir(tmp_path / f"run{i}")
         run.path.mkdir(parents=True, exist_ok=True)
-        trainer = GroupTrainer(0, group, run, data, _initial)
+        trainer = ProgramTrainer(0, group, run, data, _initial)
         state = trainer.train()
         states.append((state, group))
         for (method, split), part in trainer.predict(state, data, ("val", "test")).groupby(["method", "split"]):
@@ -144,16 +147,16 @@ def test_attribute_aware_networks_answer_without_attributes(data, tmp_path):
     ["ldam()", "logit_adjustment()", "reweighing(by='gender')", "jtt()", "dfr(by='gender')", "lisa(by='gender')"],
 )
 def test_what_needs_one_class_an_image_is_refused(data, text):
-    (group,) = members.expand(_config(mitigation=text), [{}])
-    sets = [TrainingSet.of(data.split(s)) for s in ("train", "val")]
+    (group,) = expand(_config(mitigation=text), [{}])
+    sets = [Annotations.of(data.split(s)) for s in ("train", "val")]
     with pytest.raises(MitigationError, match="needs one class an image, and Action Units are many labels: one of"):
-        members.check([group], *sets)
+        check_programs([group], *sets)
 
 
 def test_conditional_adversaries_are_refused(data):
-    (group,) = members.expand(_config(mitigation="laftr(by='gender')"), [{}])
+    (group,) = expand(_config(mitigation="laftr(by='gender')"), [{}])
     with pytest.raises(MitigationError, match="conditional=True of laftr needs one class an image"):
-        members.check([group], *(TrainingSet.of(data.split(s)) for s in ("train", "val")))
+        check_programs([group], *(Annotations.of(data.split(s)) for s in ("train", "val")))
 
 
 def test_what_moves_features_is_refused_where_all_of_them_are_frozen():
@@ -179,11 +182,11 @@ def test_labels_that_are_not_known_teach_nothing(data, tmp_path):
 def _first_state(table, data, tmp_path):
     config = _config()
     config.data.cache_dir = str(tmp_path / "cache")
-    (group,) = members.expand(config, [{}])
+    (group,) = expand(config, [{}])
     run = RunDir(tmp_path / "first")
     run.path.mkdir()
-    trainer = GroupTrainer(0, group, run, dataclasses.replace(data, table=table), _initial)
-    return trainer._engine.init(trainer._group, trainer._pretrained)
+    trainer = ProgramTrainer(0, group, run, dataclasses.replace(data, table=table), _initial)
+    return trainer._engine.init(trainer._members, trainer._pretrained)
 
 
 def test_a_member_is_the_same_alone_and_beside_members_of_other_sizes(data, tmp_path):
@@ -213,7 +216,7 @@ def test_thresholds_are_chosen_on_validation_and_share_the_training(data, tmp_pa
         {"method": "high", "threshold": "0.9"},
     ]
     config = _config()
-    (group,) = members.expand(config, points)
+    (group,) = expand(config, points)
     assert len(group.specs) == 1 and len(group.specs[0].all) == 3
     found, _ = _run(data, tmp_path, config, points)
     np.testing.assert_array_equal(_p(found["half", "test"]), _p(found["chosen", "test"]))
@@ -234,7 +237,7 @@ def test_members_of_several_draws_are_repetitions_on_another_data_set(data, tmp_
     )
     config.cohort.draws, config.seeds, config.epochs = (0, 1), (0, 1), 2
     config.data.cache_dir = str(tmp_path / "cache")
-    monkeypatch.setattr("frown_jax.train.load", lambda *_: pool)
+    monkeypatch.setattr("frown_jax.jobs.job.load", lambda *_: pool)
     trained = train(config, [{}], tmp_path / "run", initial=_initial)
     assert trained.results.groupby("draw")["member"].agg(set).tolist() == [{0, 1}, {2, 3}]
     ensemble = Ensemble(tmp_path / "run")
@@ -242,4 +245,4 @@ def test_members_of_several_draws_are_repetitions_on_another_data_set(data, tmp_
         evaluate.data_for(ensemble, "face_sequences")
     found = evaluate.evaluate(ensemble, data, "test")
     assert found.drop_duplicates("member")["seed"].tolist() == [0, 1, 2, 3] and "draw" not in found
-    assert len(read.outcomes(found, data.attributes).runs) == 4
+    assert len(predictions_table.outcomes(found, data.attributes).runs) == 4

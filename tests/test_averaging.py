@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from frown_jax import averaging
-from frown_jax.averaging import SWA, SWAD
+from frown_jax.member import averaging
+from frown_jax.member.averaging import SWA, SWAD
 
 
 def _settings(**changes):

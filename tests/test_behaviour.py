@@ -17,14 +17,16 @@ import optax
 import pandas as pd
 import pytest
 
-from frown_jax import augment, losses, members
 from frown_jax import config as configs
+from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset
-from frown_jax.metrics import table
-from frown_jax.readout import Fold, Readout
-from frown_jax.rundir import RunDir
-from frown_jax.train import GroupTrainer
-from frown_jax.training_set import TrainingSet
+from frown_jax.inputs.images import Images
+from frown_jax.jobs.job import ProgramTrainer
+from frown_jax.member import augment, losses
+from frown_jax.metrics import results_table
+from frown_jax.runs.directory import RunDir
+from frown_jax.training.grid import expand
+from frown_jax.training.readout import Readout
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +129,7 @@ def train(path, methods, seeds):
     predictions, measured = zip(
         *((p, _measures(r, data)) for p, r in _trained(path, methods, seeds, data)), strict=True
     )
-    return table.results(pd.concat(predictions, ignore_index=True), data.attributes), pd.concat(measured)
+    return results_table.results(pd.concat(predictions, ignore_index=True), data.attributes), pd.concat(measured)
 
 
 def _trained(path, methods, seeds, data):
@@ -140,16 +142,16 @@ def _trained(path, methods, seeds, data):
     c.augment.flip, c.augment.shift = 0.5, 0.2
     points = [{"method": m, "mitigation": text} for m, text in methods.items()]
     run = RunDir.create(path, c, points, {})
-    for index, group in enumerate(members.expand(c, points)):
-        trainer = GroupTrainer(index, group, run, data)
+    for index, group in enumerate(expand(c, points)):
+        trainer = ProgramTrainer(index, group, run, data)
         state = trainer.train()
         predictions = trainer.predict(state, data, ("test",))
-        finishes = run.read_finishes([s.member for trained in group.specs for s in trained.all])
+        finishes = run.read_adjustments([s.member for trained in group.specs for s in trained.all])
         yield predictions, Readout(trainer._engine, state.best, group.specs, finishes)
 
 
 def _fold(images, data=None):
-    return Fold(images, data, inverted=lambda: 255 - images)
+    return Images(images, data, inverted=lambda: 255 - images)
 
 
 def _measures(readout, data):
@@ -159,8 +161,8 @@ def _measures(readout, data):
     highest fifth of the losses on training images. sharpness: what training loss a step of 0.3 uphill adds.
     """
     test, train_ = data.split("test"), data.split("train")
-    p = readout.probabilities(_fold(test.images, TrainingSet.of(test)))
-    seen = readout.probabilities(_fold(train_.images, TrainingSet.of(train_)))
+    p = readout.probabilities(_fold(test.images, Annotations.of(test)))
+    seen = readout.probabilities(_fold(train_.images, Annotations.of(train_)))
     held_out = data.take(np.flatnonzero(data.table["split"] != "train"))
     features = readout.outputs(_fold(held_out.images), range(len(readout._specs)), penultimate=True)
     trainings = [i for i, spec in enumerate(readout._specs) for _ in spec.all]

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from frown_jax.data.cifar10s import CLASSES, MOSTLY_COLOUR, Cifar10SSource
-from frown_jax.data.dataset import DataError
+from frown_jax.errors import DataError
 
 
 @pytest.fixture(scope="module")

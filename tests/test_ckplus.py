@@ -9,8 +9,8 @@ from PIL import Image
 
 from frown_jax import config as configs
 from frown_jax.data.ckplus import CkPlusSource
-from frown_jax.data.dataset import DataError
 from frown_jax.data.load import load
+from frown_jax.errors import DataError
 
 # Frames, FACS text, emotion text or None.
 SEQUENCES = {

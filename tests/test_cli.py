@@ -10,7 +10,7 @@ import pytest
 from tests import commands
 from tests.commands import ROOT
 
-LAUNCH = "frown_jax.cli.launch"
+LAUNCH = "frown_jax.launch"
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 SMOKE = ("--config=configs/baseline.py:runlocal", f"--config.data.cache_dir={CACHE}")
 

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frown_jax import cohort, members
 from frown_jax import config as configs
-from frown_jax.cohort import CohortError
-from frown_jax.training_set import TrainingSet
+from frown_jax.data import cohort
+from frown_jax.data.annotations import Annotations
+from frown_jax.errors import CohortError
+from frown_jax.member.values import stack
+from frown_jax.training.build import cohort_of, member_of, shape_of
+from frown_jax.training.grid import expand
 
 
 def _people(female=97, male=47, images=4, seed=0):
@@ -19,7 +22,7 @@ def _people(female=97, male=47, images=4, seed=0):
     subjects = np.array(names, object)[rows]
     codes = (rows >= female).astype(np.int32)
     labels = rng.integers(0, 2, (len(rows), 2)).astype(np.int32)
-    return TrainingSet(("AU1", "AU2"), labels, {"gender": ("Female", "Male")}, {"gender": codes}, subjects)
+    return Annotations(("AU1", "AU2"), labels, {"gender": ("Female", "Male")}, {"gender": codes}, subjects)
 
 
 def _section(train, test=("Female:10", "Male:10"), draw=0):
@@ -98,7 +101,7 @@ def test_members_keep_their_own_images_beside_larger_ones():
     configs.action_units(c, "face_sequences")
     c.update(cohort={"by": "gender", "test": ("Female:5",), "draws": (0, 1)}, seeds=(0,))
     points = [{"cohort.train": ("Female:20",)}, {"cohort.train": ("Male:10",)}]
-    (group,) = members.expand(c, points)
+    (group,) = expand(c, points)
     assert [(s.config.cohort.train, s.config.cohort.draw) for s in group.specs] == [
         (("Female:20",), 0),
         (("Female:20",), 1),
@@ -106,12 +109,12 @@ def test_members_keep_their_own_images_beside_larger_ones():
         (("Male:10",), 1),
     ]
     data = _people()
-    shape = members.shape_of(group.specs, data.classes, data.vocabularies, True)
-    built = [members.build(s, data, shape, data) for s in group.specs]
-    stacked = members.stack(built)
+    shape = shape_of(group.specs, data.classes, data.vocabularies, True)
+    built = [member_of(s, data, shape, data) for s in group.specs]
+    stacked = stack(built)
     for i, (spec, member) in enumerate(zip(group.specs, built, strict=True)):
         own = jax.tree.map(lambda a, i=i: np.asarray(a[i]), stacked)
-        chosen = members.cohort_of(spec, data)
+        chosen = cohort_of(spec, data)
         n = int(own.sampling_size)
         assert own.rows[own.sampling[:n]].tolist() == chosen.train.tolist() == member.rows.tolist()
         assert own.validation_rows[own.validation_rows >= 0].tolist() == chosen.validation.tolist()

@@ -3,9 +3,9 @@ import pytest
 
 from configs import baseline
 from frown_jax import config as configs
-from frown_jax import config_check
-from frown_jax.config import ConfigError
-from frown_jax.rundir import RunDir, default_path
+from frown_jax.errors import ConfigError
+from frown_jax.runs.directory import RunDir, default_path
+from frown_jax.training import check
 
 
 @pytest.mark.parametrize("arg", [None, "", "full", "rafdb", "manifest", "runlocal", "rafdb,fidelity=paper", "seeds=2"])
@@ -13,7 +13,7 @@ def test_every_variant_is_valid(arg):
     c = baseline.get_config(arg)
     assert isinstance(c, ml_collections.ConfigDict)
     c.lock()
-    config_check.validate(c)
+    check.validate(c)
     assert c.data.name == (arg.split(",")[0] if arg and arg.split(",")[0] in configs.DATA else "faces")
 
 
@@ -63,7 +63,7 @@ def test_impossible_settings_name_their_field(field, value):
     c = configs.default()
     c.update_from_flattened_dict({field: value})
     with pytest.raises(ConfigError, match=field.replace(".", r"\.")):
-        config_check.validate(c)
+        check.validate(c)
 
 
 def test_default_run_directory_follows_the_settings_but_not_the_cache():

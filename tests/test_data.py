@@ -9,10 +9,10 @@ from PIL import Image
 from frown_jax import config as configs
 from frown_jax import schema
 from frown_jax.data import splits, store
-from frown_jax.data.dataset import DataError
 from frown_jax.data.load import load, resize, stored_size
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
+from frown_jax.errors import DataError
 from frown_jax.faces import recipe
 from frown_jax.faces.render import render_many
 

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from frown_jax.finish import Finish, Outputs
 from frown_jax.metrics.catalogue import METRICS
 from frown_jax.mitigations import registry
+from frown_jax.posthoc.adjustment import Adjustment, Outputs
 from tests.test_mitigations import DATA, _build
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
@@ -35,8 +35,8 @@ def test_the_example_methods_do_what_they_say(example):
     with pytest.raises(registry.MitigationError, match="power is 9"):
         _build(f"{before}(power=9)")
     outputs = Outputs(np.tile([2.0, 0, 0, 0, 0, 0, 0], (len(DATA), 1)), np.zeros((len(DATA), 1)))
-    (step,) = registry.finishers(f"{after}()", DATA, DATA)
-    p = step((outputs, outputs), Finish()).probabilities(outputs, None).mean(0)
+    (step,) = registry.adjusters(f"{after}()", DATA, DATA)
+    p = step((outputs, outputs), Adjustment()).probabilities(outputs, None).mean(0)
     np.testing.assert_allclose(p, np.bincount(DATA.labels) / len(DATA), atol=0.01)
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from frown_jax.metrics import draws, table
+from frown_jax.metrics import draws, results_table
 from frown_jax.report import draws as report
 
 
@@ -74,7 +74,7 @@ def _f1(part):
 
 def test_results_have_a_row_for_each_draw():
     predictions = _predictions()
-    results = table.results(predictions, {"gender": ("Female", "Male")})
+    results = results_table.results(predictions, {"gender": ("Female", "Male")})
     chosen = results[(results["metric"] == "macro_f1") & (results["group"] == "Male")].set_index("member")
     assert chosen["draw"].tolist() == [0] * 4 + [1] * 4 and chosen["n"].tolist() == [10, 10, 5, 5] * 2
     for member, part in predictions[predictions["gender"] == "Male"].groupby("member"):
@@ -106,7 +106,7 @@ def test_methods_are_compared_on_the_images_that_both_predict():
 
 def test_the_table_has_the_studys_layout():
     predictions = _predictions().replace({"method": {"light": "female", "mixed": "male"}})
-    results = table.results(predictions, {"gender": ("Female", "Male")})
+    results = results_table.results(predictions, {"gender": ("Female", "Male")})
     ratios = {"female": 0.5, "male": 0.5}
     groups = ("Female", "Male")
     summary, pairs = draws.summary(results, ratios), draws.contrasts(predictions, "gender", groups, ratios)

@@ -8,15 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax import class_weights, engine, losses, members, sampling, schedule
 from frown_jax import config as configs
-from frown_jax.ensemble import make_engine
-from frown_jax.metrics.device import binary_auroc, multiclass_auroc
+from frown_jax.data.annotations import Annotations
+from frown_jax.member import class_weights, losses, sampling, schedule
+from frown_jax.member.sampling import still
+from frown_jax.member.state import no_sums
+from frown_jax.member.values import stack
+from frown_jax.metrics.auroc import binary_auroc, multiclass_auroc
 from frown_jax.models import weights
 from frown_jax.models.resnet import ResNet18
-from frown_jax.sampling import still
-from frown_jax.state import no_sums
-from frown_jax.training_set import TrainingSet
+from frown_jax.training import engine
+from frown_jax.training.build import member_of
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand
+from frown_jax.training.step import Shape
 from tests import torch_resnet
 
 
@@ -33,16 +38,16 @@ def _config(**fields):
 def _group(data, points, seeds=(0,), **fields):
     c = _config(**fields)
     c.seeds = seeds
-    (group,) = members.expand(c, points)
+    (group,) = expand(c, points)
     train = data.split("train")
-    sets = [TrainingSet.without_attributes(x.labels, len(data.classes)) for x in (train, data.split("val"))]
-    built = [members.build(s, sets[0], None, sets[1]) for s in group.specs]
-    return group.config, members.stack(built)
+    sets = [Annotations.without_attributes(x.labels, len(data.classes)) for x in (train, data.split("val"))]
+    built = [member_of(s, sets[0], None, sets[1]) for s in group.specs]
+    return group.config, stack(built)
 
 
 def _run(data, config, stacked, epochs=3, steps_per_call=None):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, members.Shape(len(data.classes)), steps, steps_per_call or steps)
+    e = make_engine(config, Shape(len(data.classes)), steps, steps_per_call or steps)
     train, val = data.split("train"), data.split("val")
     images, labels = jnp.asarray(train.images), jnp.asarray(train.labels)
     state, history = e.init(stacked, None), []
@@ -122,7 +127,7 @@ def _epoch_rows(member, epoch, steps, batch):
 
 
 def test_an_epoch_visits_every_row_once():
-    member = members.stack([_member(sampling=np.arange(50, dtype=np.int32), size=50)])
+    member = stack([_member(sampling=np.arange(50, dtype=np.int32), size=50)])
     rows = jax.vmap(lambda m: _epoch_rows(m, 7, 4, 16))(member)
     assert sorted(np.asarray(rows).reshape(-1)[:50].tolist()) == list(range(50))
     other = jax.vmap(lambda m: _epoch_rows(m, 8, 4, 16))(member)
@@ -130,15 +135,15 @@ def test_an_epoch_visits_every_row_once():
 
 
 def test_padded_sampling_tables_draw_only_their_own_rows():
-    member = members.stack([_member(sampling=np.array([5, 6, 7, 0, 0], np.int32), size=3)])
+    member = stack([_member(sampling=np.array([5, 6, 7, 0, 0], np.int32), size=3)])
     rows = jax.vmap(lambda m: _epoch_rows(m, 0, 2, 3))(member)
     assert sorted(np.asarray(rows).reshape(-1)[:3].tolist()) == [5, 6, 7]
 
 
 def _member(sampling, size):
     c = _config()
-    spec = members.expand(c, [{}])[0].specs[0]
-    return members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 7)).replace(
+    spec = expand(c, [{}])[0].specs[0]
+    return member_of(spec, Annotations.without_attributes(np.zeros(8, np.int64), 7)).replace(
         sampling=sampling, sampling_size=np.int32(size), redraw=still(8, len(sampling))
     )
 
@@ -203,10 +208,10 @@ def test_stopped_members_are_frozen(toy_data):
 def _finish(scores, losses_, **fields):
     """Feeds a member validation scores and losses, epoch by epoch; returns what schedules and stopping decided."""
     c = _config(epochs=50, **fields)
-    spec = members.expand(c, [{}])[0].specs[0]
-    member = jax.tree.map(jnp.asarray, members.build(spec, TrainingSet.without_attributes(np.zeros(8, np.int64), 2)))
-    e = make_engine(spec.config, members.Shape(2), 4, 4)
-    state = jax.tree.map(lambda x: x[0], e.init(members.stack([member]), None))
+    spec = expand(c, [{}])[0].specs[0]
+    member = jax.tree.map(jnp.asarray, member_of(spec, Annotations.without_attributes(np.zeros(8, np.int64), 2)))
+    e = make_engine(spec.config, Shape(2), 4, 4)
+    state = jax.tree.map(lambda x: x[0], e.init(stack([member]), None))
     out, finish = [], jax.jit(schedule.judge, static_argnums=5)
     for epoch, (score, loss) in enumerate(zip(scores, losses_, strict=True)):
         # Ten images; the chosen number of inversions gives the AUROC, the margin gives the loss.
@@ -233,9 +238,7 @@ def test_plateau_drops_like_torchs_scheduler():
 @pytest.mark.parametrize(("name", "expected"), [("step", [1, 1, 1, 0.1, 0.1, 0.1, 0.01]), ("constant", [1] * 7)])
 def test_step_schedule_is_the_studys(name, expected):
     c = _config(**{"schedule.name": name, "schedule.patience": 3, "schedule.warmup_epochs": 0.0})
-    member = members.build(
-        members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)
-    )
+    member = member_of(expand(c, [{}])[0].specs[0], Annotations.without_attributes(np.zeros(8, np.int64), 7))
     factors = [float(schedule.rate_factor(jax.tree.map(jnp.asarray, member), 1.0, e, 0, 4)) for e in range(7)]
     np.testing.assert_allclose(factors, expected, rtol=1e-5)
 
@@ -245,7 +248,7 @@ def test_cosine_and_warm_up():
     c.epochs = 4
     member = jax.tree.map(
         jnp.asarray,
-        members.build(members.expand(c, [{}])[0].specs[0], TrainingSet.without_attributes(np.zeros(8, np.int64), 7)),
+        member_of(expand(c, [{}])[0].specs[0], Annotations.without_attributes(np.zeros(8, np.int64), 7)),
     )
     factor = [float(schedule.rate_factor(member, 1.0, e, s, 4)) for e in range(4) for s in range(2)]
     progress = np.arange(8) / 8
@@ -256,7 +259,7 @@ def test_cosine_and_warm_up():
 def test_pretrained_members_share_the_trunk_and_not_the_head(toy_data):
     config, stacked = _group(toy_data, [{"model.name": "resnet18"}], seeds=(0, 1))
     source = weights.convert(torch_resnet.state_dict(4, 1000, 3), ResNet18(classes=1000, width=4), "f", without=("fc",))
-    state = make_engine(config, members.Shape(7)).init(stacked, source)
+    state = make_engine(config, Shape(7)).init(stacked, source)
     for name, part in source["params"].items():
         for found, given in zip(jax.tree.leaves(state.params[name]), jax.tree.leaves(part), strict=True):
             np.testing.assert_array_equal(found, np.stack([given, given]))
@@ -305,8 +308,8 @@ def test_traced_fields_share_a_program_and_static_ones_do_not():
     c = _config()
     c.seeds = (0, 1)
     points = [{"optimiser.learning_rate": r} for r in (1e-3, 1e-2)] + [{"batch_size": 8}, {"model.width": 8}]
-    groups = members.expand(c, points)
+    groups = expand(c, points)
     assert [len(g.specs) for g in groups] == [4, 2, 2]
     assert sorted(s.member for g in groups for s in g.specs) == list(range(8))
     with pytest.raises((KeyError, AttributeError), match="learning_rat"):
-        members.expand(c, [{"optimiser.learning_rat": 1.0}])
+        expand(c, [{"optimiser.learning_rat": 1.0}])

@@ -3,9 +3,9 @@
 import os
 
 from frown_jax import config as configs
-from frown_jax import lease
-from frown_jax.executors import slurm
-from frown_jax.rundir import RunDir
+from frown_jax.jobs import slurm
+from frown_jax.runs.directory import RunDir
+from frown_jax.runtime import lease
 
 
 def test_states_of_programs(tmp_path):

@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 
 from configs import baseline
-from frown_jax import cache, config_check
 from frown_jax import config as configs
 from frown_jax.data.load import load
-from frown_jax.ensemble import Ensemble
-from frown_jax.evaluation import evaluate
 from frown_jax.explain import measure, regions, sanity
 from frown_jax.explain.attribution import Method
 from frown_jax.explain.networks import networks_of
-from frown_jax.train import train
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.inference.evaluation import evaluate
+from frown_jax.jobs.job import train
+from frown_jax.runtime import cache
+from frown_jax.training import check
 from tests.pages import self_contained
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -35,7 +36,7 @@ def _config(units=False, train_images=96, test_images=48, epochs=1, **faces):
 
 
 def _trained(c, path):
-    config_check.validate(c)
+    check.validate(c)
     cache.keep_compiled_programs(c.data.cache_dir)
     train(c, [{}], path)
     return Ensemble(path)
@@ -140,7 +141,7 @@ def test_maps_depend_on_what_was_learnt(run):
     data = load(ensemble.config.data, ensemble.config.model.image_size).split("test")
     import jax.numpy as jnp
 
-    from frown_jax import augment
+    from frown_jax.member import augment
 
     x = augment.plain(jnp.asarray(data.images[:16]), networks.image_size)
     for name in ("EpsilonPlusFlat", "Epsilon", "gradient_x_input"):
@@ -156,10 +157,10 @@ def test_default_settings_leave_no_head_without_a_rule():
     import jax
     import jax.numpy as jnp
 
-    from frown_jax.explain import network
+    from frown_jax.explain import intercept
     from frown_jax.explain.composites import COMPOSITES
     from frown_jax.models.build import network as build
-    from frown_jax.models.fold import fold_batch_norms
+    from frown_jax.models.fold_norms import fold_batch_norms
 
     for name in ("resnet18", "resnet10", "vgg16", "vgg16_bn"):
         c = configs.default()
@@ -170,5 +171,5 @@ def test_default_settings_leave_no_head_without_a_rule():
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), dict(variables))
         plain, folded = fold_batch_norms(model, zeros)
         for composite in COMPOSITES.values():
-            shape = jax.eval_shape(lambda x, p=plain, f=folded, r=composite: network.outputs(p, f, x, r), x)
+            shape = jax.eval_shape(lambda x, p=plain, f=folded, r=composite: intercept.outputs(p, f, x, r), x)
             assert shape.shape == (1, 3)

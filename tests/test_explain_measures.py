@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from frown_jax.explain import faithfulness, groups, landmarks, localisation, regions, sanity, twins
+from frown_jax.explain import (
+    contrasts,
+    faithfulness,
+    landmarks,
+    localisation,
+    regions,
+    sanity,
+    twins,
+)
 from frown_jax.explain.attribution import Method, attribute
 from frown_jax.explain.measure import MeanMaps, outcomes, sample
 from frown_jax.faces import people
@@ -201,7 +209,7 @@ def table_of(rng, effect, subjects=20, images=6, seeds=3, composite_sign=1):
 
 def test_a_planted_difference_between_groups_is_found_and_only_there():
     tables = {"x": table_of(np.random.default_rng(0), 1.0), "y": table_of(np.random.default_rng(1), 1.0)}
-    found = groups.contrasts(tables, {"group": ("a", "b")}, ("normalised",)).set_index("target")
+    found = contrasts.contrasts(tables, {"group": ("a", "b")}, ("normalised",)).set_index("target")
     row = found.loc["AU1"]
     assert row["reading"] == "higher" and 0 < row["lower"] < row["difference"] < row["upper"] and row["p_holm"] < 0.05
     assert row["subjects"] == row["other_subjects"] == 10 and row["images"] == 60
@@ -213,7 +221,7 @@ def test_a_planted_difference_between_groups_is_found_and_only_there():
 def test_a_difference_that_turns_with_the_composite_is_unstable():
     rng = np.random.default_rng(0)
     tables = {"x": table_of(rng, 1.0), "y": table_of(rng, 1.0, composite_sign=-1)}
-    found = groups.contrasts(tables, {"group": ("a", "b")}, ("normalised",)).set_index("target")
+    found = contrasts.contrasts(tables, {"group": ("a", "b")}, ("normalised",)).set_index("target")
     assert found.loc["AU1", "reading"] == "unstable" and found.loc["AU1", "composites_agree"] == 0.5
 
 
@@ -222,7 +230,7 @@ def test_intervals_are_over_subjects_not_images():
     few, many = (table_of(np.random.default_rng(0), 0.0, images=n, seeds=1) for n in (2, 40))
     width = []
     for table in (few, many):
-        row = groups.contrasts({"x": table}, {"group": ("a", "b")}, ("normalised",)).set_index("target").loc["AU1"]
+        row = contrasts.contrasts({"x": table}, {"group": ("a", "b")}, ("normalised",)).set_index("target").loc["AU1"]
         width.append(row["upper"] - row["lower"])
     assert width[1] > 0.5 * width[0]
 
@@ -230,17 +238,17 @@ def test_intervals_are_over_subjects_not_images():
 def test_permutation_p_values_hold_their_level():
     """Without a difference, about one in twenty is below 0.05."""
     rng, below = np.random.default_rng(0), 0
-    settings = groups.Settings(resamples=20, permutations=199)
+    settings = contrasts.Settings(resamples=20, permutations=199)
     for _ in range(300):
         a, b = (pd.DataFrame({"value": rng.normal(size=n), "logit": 0.0}) for n in (8, 10))
-        below += groups.between(a, b, settings)["p"] <= 0.05
+        below += contrasts.between(a, b, settings)["p"] <= 0.05
     assert 4 <= below <= 27  # binomial(300, 0.05): 99.9 % lie in between
 
 
 def test_paired_differences_by_hand():
     a = pd.DataFrame({"value": [2.0, 4.0, 9.0]}, index=["x", "y", "only a"])
     b = pd.DataFrame({"value": [1.0, 1.0, 5.0]}, index=["x", "y", "only b"])
-    found = groups.paired(a, b, groups.Settings())
+    found = contrasts.paired(a, b, contrasts.Settings())
     assert (found["a"], found["b"], found["difference"]) == (3.0, 1.0, 2.0)
 
 
@@ -248,7 +256,7 @@ def test_what_goes_with_the_logit_is_taken_out():
     """Values that are twice the logit differ as the logits do, and not beyond."""
     rng = np.random.default_rng(0)
     a, b = (pd.DataFrame({"logit": z, "value": 2 * z + 5}) for z in (rng.normal(size=12) + 1, rng.normal(size=12)))
-    found = groups.between(a, b, groups.Settings())
+    found = contrasts.between(a, b, contrasts.Settings())
     assert found["difference"] > 0.5 and abs(found["adjusted"]) < 1e-9
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax.explain import network
+from frown_jax.explain import intercept
 from frown_jax.explain.composites import COMPOSITES
 from frown_jax.models import weights
-from frown_jax.models.fold import fold_batch_norms
+from frown_jax.models.fold_norms import fold_batch_norms
 from frown_jax.models.resnet import ResNet18
 from frown_jax.models.vgg import VGG
 from tests import torch_resnet, zennit_oracle
@@ -30,7 +30,7 @@ def ours(name, width, size, seed, rules, dtype):
     x = jnp.asarray(torch_resnet.images(4, size, seed), dtype)
 
     # Not compiled as a whole: composites share most operations.
-    y, back = jax.vjp(lambda x: network.outputs(plain, folded, x, COMPOSITES[rules]), x)
+    y, back = jax.vjp(lambda x: intercept.outputs(plain, folded, x, COMPOSITES[rules]), x)
     return [np.asarray(y), np.asarray(back(jnp.zeros_like(y).at[:, TARGET].set(1))[0])]
 
 

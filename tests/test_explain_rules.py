@@ -7,11 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax.explain import network, rules
+from frown_jax.explain import intercept, rules
 from frown_jax.explain.composites import COMPOSITES, HIGH, LOW, Composite, parse
-from frown_jax.explain.network import ConvOp, DenseOp, NoRuleError
-from frown_jax.explain.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
-from frown_jax.models.fold import fold_batch_norms
+from frown_jax.explain.intercept import ConvOp, DenseOp, NoRuleError
+from frown_jax.explain.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
+from frown_jax.models.fold_norms import fold_batch_norms
 from frown_jax.models.resnet import ResNet, ResNet10
 from frown_jax.models.vgg import VGG
 from tests.test_fold import moved
@@ -178,7 +186,7 @@ def small(kind, bias=True, seed=0):
 def pulled(plain, variables, x, composite, start):
     @jax.jit
     def run(variables, x):
-        y, back = jax.vjp(lambda x: network.outputs(plain, variables, x, composite), x)
+        y, back = jax.vjp(lambda x: intercept.outputs(plain, variables, x, composite), x)
         return y, back(jnp.asarray(start(y)))[0]
 
     return run(variables, jnp.asarray(x))
@@ -211,14 +219,14 @@ def test_members_and_classes_together_are_as_one_by_one():
     rules_ = COMPOSITES["EpsilonAlpha2Beta1Flat"]
 
     def maps(variables):
-        y, back = jax.vjp(lambda x: network.outputs(plain, variables, x, rules_), jnp.asarray(x))
+        y, back = jax.vjp(lambda x: intercept.outputs(plain, variables, x, rules_), jnp.asarray(x))
         return jax.vmap(lambda s: back(jnp.broadcast_to(s, y.shape))[0])(jnp.eye(3))
 
     together = jax.jit(jax.vmap(maps))(stacked)
 
     @jax.jit
     def one_map(variables, start):
-        y, back = jax.vjp(lambda x: network.outputs(plain, variables, x, rules_), jnp.asarray(x))
+        y, back = jax.vjp(lambda x: intercept.outputs(plain, variables, x, rules_), jnp.asarray(x))
         return back(jnp.broadcast_to(start, y.shape))[0]
 
     for i, k in itertools.product(range(2), range(3)):
@@ -237,14 +245,14 @@ def test_a_layer_without_a_rule_is_an_error():
     plain, variables, x = small("resnet")
     odd = Odd(classes=3, width=2, stage_sizes=(1, 1, 1, 1), batch_norm=False, dtype=jnp.float64)
     with pytest.raises(NoRuleError, match="no rule for Dense at fc"):
-        network.outputs(odd, variables, x, COMPOSITES["EpsilonPlus"])
+        intercept.outputs(odd, variables, x, COMPOSITES["EpsilonPlus"])
     with pytest.raises(NoRuleError, match="fold batch norms first"):
         model = ResNet10(classes=3, width=2, dtype=jnp.float64)
-        network.outputs(model, moved(model), x, COMPOSITES["EpsilonPlus"])
+        intercept.outputs(model, moved(model), x, COMPOSITES["EpsilonPlus"])
     with pytest.raises(NoRuleError, match="has no rule for dense layers"):
-        network.outputs(plain, variables, x, Composite("half", (("conv", ZPlus()),)))
+        intercept.outputs(plain, variables, x, Composite("half", (("conv", ZPlus()),)))
     with pytest.raises(NoRuleError, match="bfloat16"):
-        network.outputs(plain.clone(dtype=jnp.bfloat16), variables, x, COMPOSITES["EpsilonPlus"])
+        intercept.outputs(plain.clone(dtype=jnp.bfloat16), variables, x, COMPOSITES["EpsilonPlus"])
 
 
 def test_a_composite_gives_each_layer_its_rule():

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from frown_jax.config import ConfigError
-from frown_jax.rundir import RunDir
+from frown_jax.errors import ConfigError
+from frown_jax.runs.directory import RunDir
 from tests import commands
 from tests.faults import campaign as faults
 from tests.needs import need
@@ -90,9 +90,9 @@ def _damage(step: pathlib.Path, how):
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(tmp_path, whole, how):
     run = tmp_path / "run"
     faults.stop_after(run, epochs=2)
-    steps = sorted(int(p.name) for p in (run / "checkpoints" / "group0").iterdir() if p.name.isdigit())
+    steps = sorted(int(p.name) for p in (run / "checkpoints" / "program0").iterdir() if p.name.isdigit())
     assert len(steps) == 2
-    _damage(run / "checkpoints" / "group0" / str(steps[-1]), how)
+    _damage(run / "checkpoints" / "program0" / str(steps[-1]), how)
     said = _launch(run, code=0)
     assert f"checkpoint {steps[-1]} of" in said and "is unreadable" in said
     assert f"continuing after epoch {steps[-2]}" in said

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import config_check, features, members, resident
-from frown_jax.config import ConfigError
-from frown_jax.ensemble import Ensemble
-from frown_jax.group_trainer import GroupTrainer
-from frown_jax.packing import Packing
-from frown_jax.rundir import RunDir
-from frown_jax.train import train
-from frown_jax.training_set import MitigationError, TrainingSet
+from frown_jax.data.annotations import Annotations
+from frown_jax.errors import ConfigError, MitigationError
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.inputs import trunk as trunks
+from frown_jax.jobs.job import train
+from frown_jax.runs.directory import RunDir
+from frown_jax.runtime import resident
+from frown_jax.runtime.packing import Packing
+from frown_jax.training import check
+from frown_jax.training.build import check_programs
+from frown_jax.training.grid import expand
+from frown_jax.training.program import ProgramTrainer
 from tests.conftest import any_weights, toy
 
 
@@ -29,7 +33,7 @@ def _config(name, how="cached", **fields):
     c.augment.flip = c.augment.shift = 0.0
     c.data.min_occurrences = 1
     c.update_from_flattened_dict(fields)
-    config_check.validate(c)
+    check.validate(c)
     return c
 
 
@@ -39,10 +43,10 @@ _initial = functools.partial(any_weights, seed=7)
 def _trained(tmp_path, data, name, how, **fields):
     c = _config(name, how, **fields)
     c.data.cache_dir = str(tmp_path / "cache")
-    (group,) = members.expand(c, [{}, {"optimiser.learning_rate": 0.01}])
+    (group,) = expand(c, [{}, {"optimiser.learning_rate": 0.01}])
     run = RunDir(tmp_path / f"{name}-{how}")
     run.path.mkdir(exist_ok=True)
-    trainer = GroupTrainer(0, group, run, data, _initial)
+    trainer = ProgramTrainer(0, group, run, data, _initial)
     state = trainer.train()
     return state, trainer.predict(state, data, ("test",))
 
@@ -62,13 +66,13 @@ def test_training_on_cached_features_is_training_through_the_frozen_network(tmp_
 
 def test_a_finished_run_predicts_from_pixels_again(tmp_path, monkeypatch):
     data = toy()
-    monkeypatch.setattr("frown_jax.train.load", lambda *_: data)
+    monkeypatch.setattr("frown_jax.jobs.job.load", lambda *_: data)
     c = _config("vgg16", seeds=(0, 1))
     c.data.cache_dir = str(tmp_path / "cache")
     trained = train(c, [{}], tmp_path / "run", initial=_initial)
     ensemble = Ensemble(tmp_path / "run")
     test = data.split("test")
-    found = ensemble.probabilities(test.images, TrainingSet.of(test))
+    found = ensemble.probabilities(test.images, Annotations.of(test))
     predictions = trained.predictions[trained.predictions["split"] == "test"]
     stored = predictions[[f"p_{k}" for k in data.classes]].to_numpy().reshape(2, len(test), -1)
     np.testing.assert_allclose(found, stored, atol=1e-6)
@@ -76,11 +80,11 @@ def test_a_finished_run_predicts_from_pixels_again(tmp_path, monkeypatch):
 
 def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
     c = _config("vgg16")
-    variables, _ = features.split(_initial(c), c.model)
+    variables, _ = trunks.split(_initial(c), c.model)
     images = np.random.default_rng(0).integers(0, 255, (200, 32, 32, 3), np.uint8)
-    wanted = features.Trunk(c.model, variables, tmp_path / "other")(images, keep=False)
-    monkeypatch.setattr(features, "_SAVED_EVERY", 1)
-    trunk, calls = features.Trunk(c.model, variables, tmp_path), []
+    wanted = trunks.Trunk(c.model, variables, tmp_path / "other")(images, keep=False)
+    monkeypatch.setattr(trunks, "_SAVED_EVERY", 1)
+    trunk, calls = trunks.Trunk(c.model, variables, tmp_path), []
     apply = trunk._apply
 
     def dying(v, x):
@@ -100,7 +104,7 @@ def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
     assert len(calls) == 5
     # Other weights or other images are other files.
     other = jax.tree.map(lambda a: a * 1.01, variables)
-    assert features.Trunk(c.model, other, tmp_path).fingerprint != trunk.fingerprint
+    assert trunks.Trunk(c.model, other, tmp_path).fingerprint != trunk.fingerprint
     assert trunk(images[:100]).shape == (100, trunk.count)
     assert len(list((tmp_path / "features").glob("*.npy"))) == 2
 
@@ -129,12 +133,12 @@ def test_training_from_outside_the_device_is_the_same_training(tmp_path, monkeyp
 
 def test_what_changes_images_needs_them_computed():
     data = toy()
-    train_, val = (TrainingSet.of(data.split(s)) for s in ("train", "val"))
+    train_, val = (Annotations.of(data.split(s)) for s in ("train", "val"))
     for mitigation in ("invert()", "mixup()"):
-        groups = members.expand(_config("vgg16", "auto", mitigation=mitigation), [{}])
+        groups = expand(_config("vgg16", "auto", mitigation=mitigation), [{}])
         with pytest.raises(MitigationError, match=r"needs --config\.model\.features=computed"):
-            members.check(groups, train_, val)
-        members.check(members.expand(_config("vgg16", "computed", mitigation=mitigation), [{}]), train_, val)
+            check_programs(groups, train_, val)
+        check_programs(expand(_config("vgg16", "computed", mitigation=mitigation), [{}]), train_, val)
 
 
 @pytest.mark.parametrize(

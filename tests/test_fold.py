@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax.models.fold import fold_batch_norms
+from frown_jax.models.fold_norms import fold_batch_norms
 from frown_jax.models.resnet import ResNet10, ResNet18
 from frown_jax.models.vgg import VGG, VGGBatchNorm
 

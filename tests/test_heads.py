@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax import heads
+from frown_jax.member import heads
 
 B, K, G, F, D = 20, 3, 4, 6, 5
 

@@ -6,12 +6,15 @@ import pandas as pd
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members, schema
+from frown_jax import schema
+from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
+from frown_jax.jobs.job import ProgramTrainer
 from frown_jax.mitigations import registry
-from frown_jax.rundir import RunDir
-from frown_jax.train import GroupTrainer
-from frown_jax.training_set import TrainingSet
+from frown_jax.runs.directory import RunDir
+from frown_jax.training.build import member_of
+from frown_jax.training.grid import expand
+from frown_jax.training.step import Shape
 
 BOTH = ("emotion", "race")
 DROP = {"drop": ("Asian",)}
@@ -111,7 +114,7 @@ def test_every_setting_is_tried():
 
 @pytest.mark.parametrize("name", [n for n, m in registry.METHODS.items() if "by" in m.parameters and not m.after])
 def test_groups_change_the_member(name):
-    data = TrainingSet.of(_data().split("train"))
+    data = Annotations.of(_data().split("train"))
     company = dict(KNOBS[name][0])
     if name == "affirmative_action":
         texts = [_text(name, {"by": "race", "cells": ("Asian",)}), _text(name, {"by": "gender", "cells": ("Male",)})]
@@ -121,8 +124,8 @@ def test_groups_change_the_member(name):
     built = []
     for text in texts:
         c.mitigation = text
-        (group,) = members.expand(c, [{"seeds": (0,)}])
-        built.append(members.build(group.specs[0], data, members.Shape(7, 3, 3), data))
+        (group,) = expand(c, [{"seeds": (0,)}])
+        built.append(member_of(group.specs[0], data, Shape(7, 3, 3), data))
     leaves = [jax.tree.leaves(m) for m in built]
     assert any(np.shape(a) != np.shape(b) or (np.asarray(a) != b).any() for a, b in zip(*leaves, strict=True))
 
@@ -139,10 +142,10 @@ def test_every_setting_changes_predictions(tmp_path):
     points = [{"method": t, "mitigation": t} for t in texts]
     run = RunDir.create(tmp_path / "run", c, points, {})
     found = {}
-    groups = members.expand(c, points)
+    groups = expand(c, points)
     assert len(groups) == len({registry.signature(t) for t in texts})
     for index, group in enumerate(groups):
-        trainer = GroupTrainer(index, group, run, data)
+        trainer = ProgramTrainer(index, group, run, data)
         predictions = trainer.predict(trainer.train(), data, ("test",))
         assert trainer._engine.train._cache_size() == 1  # one compilation, whoever stops when
         for method, part in predictions.groupby("method"):

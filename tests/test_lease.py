@@ -10,8 +10,9 @@ import time
 import pandas as pd
 import pytest
 
-from frown_jax import lease, preemption
-from frown_jax.parts import Part, Parts
+from frown_jax.errors import HeldError
+from frown_jax.runs.parts import Part, Parts
+from frown_jax.runtime import lease, preemption
 
 _fork = multiprocessing.get_context("forkserver")
 
@@ -22,7 +23,7 @@ def _take(path, got, go):
         with lease.hold(path):
             got.put(os.getpid())
             time.sleep(1)
-    except lease.HeldError:
+    except HeldError:
         got.put(None)
 
 
@@ -54,7 +55,7 @@ def test_a_dead_holder_is_followed_at_once(tmp_path):
     assert path.is_file() and worker.exitcode == -signal.SIGKILL
     with lease.hold(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
-        with pytest.raises(lease.HeldError, match=f"process {os.getpid()} on {socket.gethostname()}"), lease.hold(path):
+        with pytest.raises(HeldError, match=f"process {os.getpid()} on {socket.gethostname()}"), lease.hold(path):
             pass
     assert not path.exists()
 
@@ -69,7 +70,7 @@ def test_a_process_with_a_dead_ones_number_is_not_taken_for_it(tmp_path):
 def test_another_machines_holder_is_followed_once_it_is_silent(tmp_path):
     path = tmp_path / "x.lease"
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
-    with pytest.raises(lease.HeldError, match="on elsewhere"), lease.hold(path):
+    with pytest.raises(HeldError, match="on elsewhere"), lease.hold(path):
         pass
     old = time.time() - lease.STALE - 1
     os.utime(path, (old, old))

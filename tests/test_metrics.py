@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from frown_jax import schema
-from frown_jax.metrics import fairness, table
+from frown_jax.metrics import fairness, results_table
 from frown_jax.metrics.catalogue import METRICS
 from frown_jax.metrics.frame import GroupFrame
 from frown_jax.metrics.outcomes import Outcomes
@@ -225,7 +225,7 @@ def test_undefined_is_nan_with_n_0_and_a_name():
     groups = ["a", "a", "a", "a", "b"]
     outcomes = Outcomes.of(labels, labels, attributes={"g": groups}, targets=(0, 1, 2))
     wide = Outcomes(**{**vars(outcomes), "attributes": {"g": _with_empty(outcomes)}})
-    out = table.values(wide).set_index(["metric", "attribute", "group", "target"])
+    out = results_table.values(wide).set_index(["metric", "attribute", "group", "target"])
     row = out.loc["accuracy", "g", "c", ""]
     assert np.isnan(row["value"])
     assert (row["n"], row["note"]) == (0, "empty_group")
@@ -239,7 +239,7 @@ def test_undefined_is_nan_with_n_0_and_a_name():
     # One group has class 1: nothing to compare.
     assert np.isnan(out.loc[("equal_opportunity_difference", "g", "", "1"), "value"])
     single = Outcomes.of(labels, labels, attributes={"g": ["a"] * 5})
-    out = table.values(single).set_index(["metric", "attribute", "group", "target"])
+    out = results_table.values(single).set_index(["metric", "attribute", "group", "target"])
     assert np.isnan(out.loc[("accuracy_difference", "g", "", ""), "value"])
     assert "single_group" in out.loc[("accuracy_difference", "g", "", ""), "note"]
 
@@ -283,8 +283,8 @@ def _predictions(n=300, seed=0):
 
 def test_results_agree_with_pandas_group_by():
     frame = _predictions()
-    out = table.results(frame, schema.ATTRIBUTES)
-    assert tuple(out.columns) == table.COLUMNS
+    out = results_table.results(frame, schema.ATTRIBUTES)
+    assert tuple(out.columns) == results_table.COLUMNS
     correct = frame["emotion"] == frame["prediction"]
     by = out[out["metric"] == "accuracy"].set_index(["attribute", "group"])
     assert by.loc[("", ""), "n"] == 300
@@ -319,7 +319,7 @@ def test_cells_sum_to_marginals():
 
 def test_the_studies_filters_apply_to_the_scored_attribute_only():
     frame = _predictions()
-    out = table.results(frame, schema.ATTRIBUTES)
+    out = results_table.results(frame, schema.ATTRIBUTES)
     scored = out[out["metric"] == "statistical_parity_gap"].set_index("attribute")["n"]
     assert scored["gender"] == (frame["gender"] != "Unsure").sum()
     assert scored["age"] == frame["age"].isin(["4-19", "20-39", "40-69"]).sum()
@@ -333,8 +333,8 @@ def test_the_studies_filters_apply_to_the_scored_attribute_only():
 
 
 def test_spread_over_seeds():
-    both = pd.concat([table.results(_predictions(seed=s), {}).assign(member=s) for s in (0, 1)])
-    spread = table.over_seeds(both).set_index("metric").loc["accuracy"]
+    both = pd.concat([results_table.results(_predictions(seed=s), {}).assign(member=s) for s in (0, 1)])
+    spread = results_table.over_seeds(both).set_index("metric").loc["accuracy"]
     values = both[both["metric"] == "accuracy"]["value"]
     assert spread["mean"] == pytest.approx(values.mean())
     assert spread["sd"] == pytest.approx(values.std(ddof=1))

@@ -6,10 +6,15 @@ import pandas as pd
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import config_check, members, sampling, schema
+from frown_jax import schema
+from frown_jax.data.annotations import Annotations
+from frown_jax.errors import ConfigError, MitigationError
+from frown_jax.member import sampling
+from frown_jax.member.objective import DISCRIMINATIVE, INDEPENDENT
 from frown_jax.mitigations import registry
-from frown_jax.objective import DISCRIMINATIVE, INDEPENDENT
-from frown_jax.training_set import MitigationError, TrainingSet
+from frown_jax.training import check
+from frown_jax.training.build import member_of, shape_of
+from frown_jax.training.grid import expand
 
 
 def _rafdb():
@@ -19,7 +24,7 @@ def _rafdb():
     codes = np.unravel_index(where, cells.shape)
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(7), schema.RAFDB_EMOTIONS["train"]))
     attributes = {a: c.astype(np.int32) for a, c in zip(schema.ATTRIBUTES, codes, strict=True)}
-    return TrainingSet(schema.EMOTIONS, labels.astype(np.int32), dict(schema.ATTRIBUTES), attributes)
+    return Annotations(schema.EMOTIONS, labels.astype(np.int32), dict(schema.ATTRIBUTES), attributes)
 
 
 DATA = _rafdb()
@@ -29,9 +34,9 @@ def _build(mitigation, data=DATA, **overrides):
     c = configs.default()
     c.mitigation = mitigation
     c.update_from_flattened_dict(overrides)
-    (group,) = members.expand(c, [{"seeds": (0,)}])
-    shape = members.shape_of(group.specs, data.classes, data.vocabularies)
-    return members.build(group.specs[0], data, shape, data)
+    (group,) = expand(c, [{"seeds": (0,)}])
+    shape = shape_of(group.specs, data.classes, data.vocabularies)
+    return member_of(group.specs[0], data, shape, data)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +199,8 @@ def test_mitigations_add_up_and_share_programs_where_they_are_data():
         {"mitigation": "domain_discriminative(by='race')"},
         {"mitigation": "domain_independent(by='gender')"},
     ]
-    assert len(members.expand(c, points)) == 1
-    groups = members.expand(c, points + heads)
+    assert len(expand(c, points)) == 1
+    groups = expand(c, points + heads)
     assert [len(g.specs) for g in groups] == [2 * len(names), 4, 2]
 
 
@@ -211,7 +216,7 @@ def test_what_follows_training_shares_the_training():
         "group_offsets() + focal()",
         "focal(gamma=1)",
     ]
-    groups = members.expand(c, [{"mitigation": t, "method": t} for t in texts])
+    groups = expand(c, [{"mitigation": t, "method": t} for t in texts])
     trained = [[(s.method, [o.method for o in s.all]) for s in g.specs if s.seed == 0] for g in groups]
     assert trained == [
         [
@@ -240,8 +245,8 @@ def test_what_follows_training_shares_the_training():
 def test_misspelt_mitigations(text, message):
     c = configs.default()
     c.mitigation = text
-    with pytest.raises(configs.ConfigError, match=f"--config.mitigation: .*{message}"):
-        config_check.validate(c)
+    with pytest.raises(ConfigError, match=f"--config.mitigation: .*{message}"):
+        check.validate(c)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from frown_jax import mixing
-from frown_jax.mixing import Mixing
+from frown_jax.member import mixing
+from frown_jax.member.mixing import Mixing
 
 B = 40
 # Not compiled anew at each call: every compiled program holds some 250 memory mappings of the process.

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from frown_jax import class_weights, heads, losses, objective, penalties, task, thresholds
-from frown_jax.metrics.device import multiclass_auroc, multilabel_auroc
-from frown_jax.training_set import MitigationError, TrainingSet
+from frown_jax.data.annotations import Annotations
+from frown_jax.errors import MitigationError
+from frown_jax.member import (
+    class_weights,
+    heads,
+    losses,
+    objective,
+    outputs,
+    penalties,
+)
+from frown_jax.metrics.auroc import multiclass_auroc, multilabel_auroc
+from frown_jax.posthoc import thresholds
 
 B, T, G = 12, 3, 2
 
@@ -75,7 +84,7 @@ def test_a_batch_without_any_label_gives_zero_and_no_nan():
 
     value, grad = jax.value_and_grad(loss)(jnp.ones((4, T)))
     assert value == 0 and (np.asarray(grad) == 0).all()
-    assert task.mean_loss(jnp.ones((4, T)), labels) == 0 and np.isnan(task.auroc(jnp.ones((4, T)), labels))
+    assert outputs.mean_loss(jnp.ones((4, T)), labels) == 0 and np.isnan(outputs.auroc(jnp.ones((4, T)), labels))
 
 
 def test_the_focal_factor_is_of_each_label(batch):
@@ -117,7 +126,7 @@ def test_areas_leave_out_what_is_not_known(batch):
     wanted = np.mean([roc_auc_score(one[seen] == k, q[seen, k]) for k in range(3)])
     np.testing.assert_allclose(multiclass_auroc(jnp.asarray(q), jnp.asarray(one)), wanted, rtol=1e-5)
     right = ((p > 0.5) == (labels == 1))[labels >= 0].mean()
-    np.testing.assert_allclose(task.accuracy(jnp.asarray(logits), jnp.asarray(labels)), right, rtol=1e-6)
+    np.testing.assert_allclose(outputs.accuracy(jnp.asarray(logits), jnp.asarray(labels)), right, rtol=1e-6)
 
 
 def _spread(values, groups):
@@ -160,13 +169,13 @@ def test_attributes_that_are_not_known_are_averaged_over_groups():
 
 def test_class_weights_are_each_labels_own():
     labels = np.array([[1, 0], [0, 0], [0, 1], [0, -1]])
-    data = TrainingSet(("AU1", "AU2"), labels, {}, {})
+    data = Annotations(("AU1", "AU2"), labels, {}, {})
     np.testing.assert_allclose(class_weights.of("inverse", data), [[4 / 6, 2], [3 / 4, 3 / 2]])
     np.testing.assert_allclose(class_weights.of("none", data), np.ones((2, 2)))
 
 
 def test_labels_are_columns_to_group_by():
-    data = TrainingSet(
+    data = Annotations(
         ("AU1", "AU2"), np.array([[1, 0], [0, -1]]), {"gender": ("F", "M")}, {"gender": np.array([1, 0])}
     )
     assert data.groups("AU2").codes.tolist() == [0, -1]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from frown_jax import losses, objective
-from frown_jax.objective import Objective, plain
-from frown_jax.penalties import MMD_BANDWIDTHS, PENALTIES
+from frown_jax.member import losses, objective
+from frown_jax.member.objective import Objective, plain
+from frown_jax.member.penalties import MMD_BANDWIDTHS, PENALTIES
 
 B, K, G, F = 24, 4, 3, 5
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frown_jax.metrics import read
-from frown_jax.metrics.outcomes import Attribute, Outcomes, OutcomesError
+from frown_jax.errors import OutcomesError
+from frown_jax.metrics import predictions_table
+from frown_jax.metrics.outcomes import Attribute, Outcomes
 
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
 Y = ["a", "b", "c"]
@@ -71,24 +72,24 @@ def test_arrays_that_cannot_be_measured(given, message):
 )
 def test_tables_that_cannot_be_measured(columns, message):
     with pytest.raises(OutcomesError, match=message):
-        read.outcomes(_table(**columns), ["race"])
+        predictions_table.outcomes(_table(**columns), ["race"])
 
 
 def test_missing_columns_are_named():
     with pytest.raises(OutcomesError, match="there is no column 'age'; there are y_true, p_a"):
-        read.outcomes(_table(), ["age"])
+        predictions_table.outcomes(_table(), ["age"])
     with pytest.raises(OutcomesError, match="there is no column y_true or emotion or label"):
-        read.outcomes(_table().drop(columns="y_true"))
+        predictions_table.outcomes(_table().drop(columns="y_true"))
     with pytest.raises(OutcomesError, match="there is no column y_pred or prediction or predicted, nor prob"):
-        read.outcomes(_table()[["y_true", "race"]])
+        predictions_table.outcomes(_table()[["y_true", "race"]])
     with pytest.raises(OutcomesError, match="there is no column 'p_d' for the class 'd'"):
-        read.outcomes(_table(), classes=["a", "b", "c", "d"])
+        predictions_table.outcomes(_table(), classes=["a", "b", "c", "d"])
     with pytest.raises(OutcomesError, match="is empty"):
-        read.outcomes(_table().iloc[:0])
+        predictions_table.outcomes(_table().iloc[:0])
     with pytest.raises(OutcomesError, match="no column y_pred_'AU2'"):
-        read.outcomes(pd.DataFrame({"y_true_AU1": [1], "y_true_AU2": [0], "y_pred_AU1": [1]}))
+        predictions_table.outcomes(pd.DataFrame({"y_true_AU1": [1], "y_true_AU2": [0], "y_pred_AU1": [1]}))
     with pytest.raises(OutcomesError, match=r"target AU1, row 1 .*: 2 is neither 0 nor 1 nor -1"):
-        read.outcomes(pd.DataFrame({"y_true_AU1": [1, 2], "y_pred_AU1": [1, 1]}))
+        predictions_table.outcomes(pd.DataFrame({"y_true_AU1": [1, 2], "y_pred_AU1": [1, 1]}))
 
 
 def test_runs_of_a_long_table_stand_beside_each_other_whatever_their_order():
@@ -100,7 +101,10 @@ def test_runs_of_a_long_table_stand_beside_each_other_whatever_their_order():
             part["y_pred"] = rng.integers(0, 2, 4)
             frames.append(part.assign(method=method, seed=seed))
     table = pd.concat(frames, ignore_index=True)
-    straight, shuffled = read.outcomes(table, ["race"]), read.outcomes(table.sample(frac=1, random_state=1), ["race"])
+    straight, shuffled = (
+        predictions_table.outcomes(table, ["race"]),
+        predictions_table.outcomes(table.sample(frac=1, random_state=1), ["race"]),
+    )
     assert len(straight.runs) == 4
     for (_, run), predictions in zip(straight.runs.iterrows(), straight.predictions, strict=True):
         same = ((shuffled.runs["method"] == run["method"]) & (shuffled.runs["seed"] == run["seed"])).to_numpy()
@@ -113,20 +117,20 @@ def test_runs_of_a_long_table_stand_beside_each_other_whatever_their_order():
 def test_runs_on_different_images_or_labels_are_refused():
     rows = {"id": [1, 2, 1, 3], "y_true": [0, 1, 0, 1], "y_pred": [0, 1, 0, 1], "seed": [0, 0, 1, 1]}
     with pytest.raises(OutcomesError, match="run seed 0, method model has no row for image 3, which another has"):
-        read.outcomes(pd.DataFrame(rows))
+        predictions_table.outcomes(pd.DataFrame(rows))
     rows |= {"id": [1, 2, 1, 2], "y_true": [0, 1, 1, 1]}
     with pytest.raises(OutcomesError, match=r"labels, row 2 \(line 4 of a CSV\): not what row 0 .* same image"):
-        read.outcomes(pd.DataFrame(rows))
+        predictions_table.outcomes(pd.DataFrame(rows))
     rows |= {"method": ["m"] * 4, "member": [0, 0, 1, 1], "seed": [5] * 4}
     with pytest.raises(OutcomesError, match="method 'm' has several runs of seed 5"):
-        read.outcomes(pd.DataFrame(rows))
+        predictions_table.outcomes(pd.DataFrame(rows))
 
 
 def test_numbers_and_names_of_classes_mean_the_same():
-    a = read.outcomes(pd.DataFrame({"y_true": [0, 10, 2], "y_pred": [0.0, 10.0, 2.0]}))
+    a = predictions_table.outcomes(pd.DataFrame({"y_true": [0, 10, 2], "y_pred": [0.0, 10.0, 2.0]}))
     assert a.targets == ("0", "2", "10")
     assert (a.predictions[0] == a.labels).all()
-    b = read.outcomes(pd.DataFrame({"y_true": ["b", "a"], "p_b": [0.9, 0.2], "p_a": [0.1, 0.8]}))
+    b = predictions_table.outcomes(pd.DataFrame({"y_true": ["b", "a"], "p_b": [0.9, 0.2], "p_a": [0.1, 0.8]}))
     assert b.targets == ("b", "a")
     assert list(b.labels) == [0, 1]
 
@@ -140,6 +144,6 @@ def test_unknown_attribute_values_and_subjects():
 
 def test_multilabel_table_with_blanks():
     table = pd.DataFrame({"y_true_AU1": [1, np.nan, 0], "y_true_AU2": [-1, 1, 0], "p_AU1": [0.9, 0.4, 0.6]})
-    o = read.outcomes(table.assign(p_AU2=[0.1, 0.7, 0.2]))
+    o = predictions_table.outcomes(table.assign(p_AU2=[0.1, 0.7, 0.2]))
     np.testing.assert_array_equal(o.labels, [[1, -1], [-1, 1], [0, 0]])
     np.testing.assert_array_equal(o.predictions[0], [[1, 0], [0, 1], [1, 0]])

@@ -11,11 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from frown_jax import capacity, cost, engine, members
-from frown_jax.ensemble import make_engine
-from frown_jax.packing import Packing
-from frown_jax.roster import Roster, pad
-from frown_jax.state import State, no_sums
+from frown_jax.errors import MemoryTooSmallError
+from frown_jax.jobs import cost
+from frown_jax.member.state import State, no_sums
+from frown_jax.member.values import Member
+from frown_jax.runtime import memory
+from frown_jax.runtime.packing import Packing
+from frown_jax.training import engine
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand, recut, split
+from frown_jax.training.roster import Roster, pad
+from frown_jax.training.step import Shape
 from tests.test_engine import POINTS, _assert_close, _config, _group
 
 
@@ -43,7 +49,7 @@ def _stop(roster, *who):
 
 
 def test_stopped_members_leave_the_program_and_keep_their_state():
-    group = members.Member(**{f: jnp.arange(6) for f in members.Member.__dataclass_fields__})
+    group = Member(**{f: jnp.arange(6) for f in Member.__dataclass_fields__})
     roster = Roster(Packing("vmap"), group, _state(6))
 
     def work():  # everyone in the program moves by one, frozen members too: their rows must not come back changed
@@ -56,7 +62,7 @@ def test_stopped_members_leave_the_program_and_keep_their_state():
     work()
     _stop(roster, 0)  # three left
     assert list(roster.rows) == [2, 3, 5]
-    assert list(np.asarray(roster.group.seed)) == [2, 3, 5]
+    assert list(np.asarray(roster.members.seed)) == [2, 3, 5]
     work()
     _stop(roster, 5)
     assert list(roster.rows) == [2, 3]
@@ -72,7 +78,7 @@ def test_stopped_members_leave_the_program_and_keep_their_state():
 
 def _train(data, config, stacked, devices=None, epochs=3):
     steps = engine.steps_per_epoch(stacked, config.batch_size)
-    e = make_engine(config, members.Shape(len(data.classes)), steps, steps, devices)
+    e = make_engine(config, Shape(len(data.classes)), steps, steps, devices)
     sets = [
         e.packing.everywhere((jnp.asarray(part.images), jnp.asarray(part.labels)))
         for part in (data.split("train"), data.split("val"))
@@ -85,7 +91,7 @@ def _train(data, config, stacked, devices=None, epochs=3):
             break
         sizes.append(len(roster.rows))
         sums = e.packing.cut(no_sums(len(roster.rows)))
-        (roster.state, _), _ = e.epoch(roster.state, sums, roster.group, *sets, epoch)
+        (roster.state, _), _ = e.epoch(roster.state, sums, roster.members, *sets, epoch)
         roster.choose()
     return roster.whole(), sizes
 
@@ -195,7 +201,7 @@ def test_as_many_members_as_fit_are_found():
             compiled.append(members)
             return _program(needed(members // devices))
 
-        found = capacity.find(compile_for, wanted, 1000, devices, limit)
+        found = memory.find(compile_for, wanted, 1000, devices, limit)
         assert needed(-(-found.members // devices)) <= limit
         assert len(compiled) <= 6
         if found.members == wanted:
@@ -206,15 +212,15 @@ def test_as_many_members_as_fit_are_found():
 
 
 def test_one_member_too_large_is_said():
-    with pytest.raises(capacity.MemoryTooSmallError, match=r"one member needs 2.0 GB.*batch_size"):
-        capacity.find(lambda members: _program(2e9 * members), 4, 0, 1, 1e9)
+    with pytest.raises(MemoryTooSmallError, match=r"one member needs 2.0 GB.*batch_size"):
+        memory.find(lambda members: _program(2e9 * members), 4, 0, 1, 1e9)
 
 
 def test_groups_are_cut_evenly_and_found_again():
-    (group,) = members.expand(_config(seeds=(0, 1, 2)), [{"optimiser.learning_rate": r} for r in (1e-3, 2e-3)])
-    parts = members.split(group, 4)
+    (group,) = expand(_config(seeds=(0, 1, 2)), [{"optimiser.learning_rate": r} for r in (1e-3, 2e-3)])
+    parts = split(group, 4)
     assert [[s.member for s in p.specs] for p in parts] == [[0, 1, 2], [3, 4, 5]]
-    again = members.regroup([group], [[0, 1, 2], [3, 4, 5]])
+    again = recut([group], [[0, 1, 2], [3, 4, 5]])
     assert [p.specs for p in again] == [p.specs for p in parts]
 
 
@@ -222,7 +228,7 @@ def test_the_cost_of_a_grid_is_counted_from_measured_steps():
     """Members x epochs x images over the rate, and the forward third of validation."""
     config = _config(seeds=(0, 1, 2), packing="map")
     config.data.faces.train, config.epochs = 200, 5
-    (group,) = members.expand(config, [{}])
+    (group,) = expand(config, [{}])
     found = cost.estimate(group, *cost._sets(config))
     assert (found.members, found.images, found.epochs) == (3, 160, 15)
     expected = 15 * (160 + 40 / 3) / found.rate + found.compile_seconds

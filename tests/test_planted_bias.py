@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from configs import baseline
-from frown_jax import cache, config_check
-from frown_jax.train import train
+from frown_jax.jobs.job import train
+from frown_jax.runtime import cache
+from frown_jax.training import check
 
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 
@@ -18,7 +19,7 @@ def _predictions(tmp_path, **fields):
     c.data.faces.train, c.data.faces.test, c.data.faces.joint = 3000, 2100, "balanced"
     c.epochs = 12
     c.data.faces.update(fields)
-    config_check.validate(c)
+    check.validate(c)
     cache.keep_compiled_programs(c.data.cache_dir)
     frame = train(c, [{}], tmp_path / "run").predictions
     return frame[frame["split"] == "test"]

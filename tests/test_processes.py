@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frown_jax.preemption import EXIT_PREEMPTED
+from frown_jax.runtime.preemption import EXIT_PREEMPTED
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parent.parent

@@ -5,8 +5,8 @@ import sys
 
 _THREADS = """
 import threading
-from frown_jax.cli import quiet
-quiet.begin()
+from frown_jax.runtime import logs
+logs.begin()
 for file in ("/venv/orbax/writer.py", "/home/mine.py"):
     code = compile("def fail():\\n  raise ValueError('in " + file + "')", file, "exec")
     space = {}

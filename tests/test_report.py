@@ -10,8 +10,17 @@ import pandas as pd
 import pytest
 
 from frown_jax import schema
-from frown_jax.config import ConfigError
-from frown_jax.report import action_units, build, chart, comparing, groups, page, stored, studies
+from frown_jax.errors import ConfigError
+from frown_jax.report import (
+    action_units,
+    build,
+    chart,
+    comparing,
+    groups,
+    page,
+    published,
+    stored,
+)
 from frown_jax.report.folder import Folder
 from tests.pages import self_contained
 from tests.runs import CLASSES, drawn, finished
@@ -209,7 +218,7 @@ def test_the_studies_stand_beside_runs_on_their_data(tmp_path):
     points = ({"method": "baseline"}, {"method": "mean", "mitigation": "equalise(by='race', how='mean')"})
     like = {"images": 600, "attributes": tuple(schema.ATTRIBUTES), "data": "rafdb", "points": points}
     path = finished(tmp_path / "run", ("baseline", "mean"), **like)
-    table = studies.first(stored.read(path))
+    table = published.first(stored.read(path))
     assert table["study's model"].tolist() == ["baseline", "race-mean"]
     assert table["accuracy, published"].tolist() == ["0.846", "0.820"]
     assert table["F race, published"].tolist() == ["0.885", "0.942"]
@@ -217,11 +226,11 @@ def test_the_studies_stand_beside_runs_on_their_data(tmp_path):
     own = summary[(summary["metric"] == "generalized_equal_opportunity") & (summary["attribute"] == "age")]
     assert table["F age, here"][1].startswith(f"{float(own[own['method'] == 'mean']['mean'].iloc[0]):.3f} [")
     assert "race-mean" in report(path, tmp_path / "report")
-    assert studies.first(stored.read(finished(tmp_path / "other"))).empty
-    table = studies.second(stored.read(drawn(tmp_path / "units", "combined")))
+    assert published.first(stored.read(finished(tmp_path / "other"))).empty
+    table = published.second(stored.read(drawn(tmp_path / "units", "combined")))
     assert len(table) == 6 and table["F1 macro, published"].tolist() == ["0.55", "0.56", "0.44", "0.55", "0.54", "0.60"]
     assert table["F1 macro, here"].tolist()[-1] == "" and "[" in table["F1 macro, here"][0]
-    assert studies.second(stored.read(drawn(tmp_path / "generated"))).empty
+    assert published.second(stored.read(drawn(tmp_path / "generated"))).empty
 
 
 def test_runs_on_different_data_are_not_mixed(tmp_path):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from frown_jax.preemption import EXIT_PREEMPTED
+from frown_jax.runtime.preemption import EXIT_PREEMPTED
 
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, whole, number):
         status = _signal_after(broken, epochs, number)
         assert status == (-signal.SIGKILL if number == signal.SIGKILL else EXIT_PREEMPTED)
         if number == signal.SIGTERM:  # the epoch that ran is kept: the checkpoint has as many as the metrics
-            steps = [int(p.name) for p in (broken / "checkpoints" / "group0").iterdir() if p.name.isdigit()]
+            steps = [int(p.name) for p in (broken / "checkpoints" / "program0").iterdir() if p.name.isdigit()]
             assert max(steps) == (broken / "metrics" / "0.jsonl").read_text().count("\n") // 2
     log = _finish(broken)
     assert b"continuing after epoch" in log

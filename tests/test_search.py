@@ -7,20 +7,23 @@ import pytest
 
 from configs import baseline, hparam_search
 from frown_jax import config as configs
-from frown_jax import config_check, members, search
-from frown_jax.config import SEARCHED, ConfigError
-from frown_jax.rundir import RunDir
+from frown_jax.config import SEARCHED
+from frown_jax.errors import ConfigError
+from frown_jax.jobs import search
+from frown_jax.runs.directory import RunDir
+from frown_jax.training import check
+from frown_jax.training.grid import expand
 
 
 def test_the_studys_48_combinations_are_24_trainings_or_12():
     for arg, trainings in (("", 24), ("rafdb,fidelity=paper", 24), ("rafdb,fidelity=repo", 12)):
         c = hparam_search.get_config(arg)
-        config_check.validate(c)
+        check.validate(c)
         assert len(search.combinations(c)) == 48
         points = search.points(c)
         assert len(points) == trainings
         assert {p["stopping.patience"] for p in points} == {6}
-        groups = members.expand(c, points)
+        groups = expand(c, points)
         assert sorted(g.config.batch_size for g in groups) == [16, 32]
         assert sum(len(g.specs) for g in groups) == trainings
     assert c.loss.class_weights == "none"

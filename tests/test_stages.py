@@ -6,12 +6,18 @@ import numpy as np
 import optax
 import pytest
 
-from frown_jax import augment, engine, members, mixing, sampling
-from frown_jax.ensemble import Ensemble, make_engine
-from frown_jax.rundir import RunDir
-from frown_jax.state import no_sums
-from frown_jax.train import GroupTrainer
-from frown_jax.training_set import TrainingSet
+from frown_jax.data.annotations import Annotations
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.jobs.job import ProgramTrainer
+from frown_jax.member import augment, sampling
+from frown_jax.member.state import no_sums
+from frown_jax.member.values import stack, terms_of
+from frown_jax.runs.directory import RunDir
+from frown_jax.training import engine
+from frown_jax.training.build import member_of
+from frown_jax.training.compile import make_engine
+from frown_jax.training.grid import expand
+from frown_jax.training.step import Batch, MemberStep, Shape
 from tests.test_engine import _assert_close, _config
 
 PLAIN = {"augment.flip": 0.0, "augment.shift": 0.0, "schedule.name": "constant", "schedule.warmup_epochs": 0.0}
@@ -21,13 +27,13 @@ def _made(data, mitigation, batch_size=64, seeds=(0,), **fields):
     """Engine, stacked members, and training and validation arrays."""
     c = _config(batch_size=batch_size, mitigation=mitigation, **PLAIN, **fields)
     c.seeds = seeds
-    (group,) = members.expand(c, [{}])
+    (group,) = expand(c, [{}])
     train, val = data.split("train"), data.split("val")
-    sets = [TrainingSet.of(train), TrainingSet.of(val)]
-    shape = members.Shape(7)
-    stacked = members.stack([members.build(s, sets[0], shape, sets[1]) for s in group.specs])
+    sets = [Annotations.of(train), Annotations.of(val)]
+    shape = Shape(7)
+    stacked = stack([member_of(s, sets[0], shape, sets[1]) for s in group.specs])
     steps = engine.steps_per_epoch(stacked, batch_size)
-    e = make_engine(group.config, shape, steps, steps, terms=members.terms(stacked))
+    e = make_engine(group.config, shape, steps, steps, terms=terms_of(stacked))
     arrays = [jnp.asarray(a) for a in (train.images, train.labels, val.images, val.labels)]
     return e, stacked, arrays
 
@@ -49,11 +55,13 @@ def test_a_sharpness_aware_step_is_two_gradients(toy_data):
     """The batch is the whole training set, so that the order of its rows does not matter."""
     e, member, before, after, (images, labels, *_) = _first_step(toy_data, "sam(radius=0.3)")
     rows, valid = jnp.arange(64), jnp.ones(64, bool)
-    x = mixing.Mixed(augment.plain(images, e.static.image_size), rows, jnp.ones(()))
+    x = augment.plain(images, e.static.image_size)
+    batch = Batch(rows, labels, valid, x, rows, jnp.ones(()), jax.random.key(0))
+    step = MemberStep(e.static, e.steps_per_epoch)
 
     @jax.jit
     def gradient(params):
-        return jax.grad(lambda p: e._loss(p, before, member, x, rows, labels, valid, jax.random.key(0))[0])(params)
+        return jax.grad(lambda p: step.loss(p, before, member, batch)[0])(params)
 
     first = gradient(before.params)
     norm = np.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(first)))
@@ -161,11 +169,11 @@ def test_every_stage_is_trained_kept_and_read_again(toy_data, tmp_path, mitigati
     """Through checkpoints: a finished run that is begun again trains nothing, and an ensemble predicts the same."""
     c = _config(mitigation=mitigation, epochs=2, batch_size=24)
     c.seeds = (0, 1)
-    (group,) = members.expand(c, [{}])
+    (group,) = expand(c, [{}])
     run = RunDir.create(tmp_path / "run", c, [{}], {})
     found = []
     for _ in range(2):
-        trainer = GroupTrainer(0, group, run, toy_data)
+        trainer = ProgramTrainer(0, group, run, toy_data)
         state = trainer.train()
         found.append(trainer.predict(state, toy_data, ("test",)))
         lines = len(run.read_metrics())
@@ -176,5 +184,5 @@ def test_every_stage_is_trained_kept_and_read_again(toy_data, tmp_path, mitigati
         {"classes": toy_data.classes, "attributes": toy_data.attributes, "image_side": 32},
     )
     test = toy_data.split("test")
-    again = Ensemble(run.path).probabilities(test.images, TrainingSet.of(test))
+    again = Ensemble(run.path).probabilities(test.images, Annotations.of(test))
     np.testing.assert_allclose(again.reshape(-1, 7), found[0].filter(like="p_").to_numpy(), atol=1e-6)

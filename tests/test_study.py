@@ -8,17 +8,17 @@ from scipy import stats
 
 from frown_jax import schema
 from frown_jax.metrics.intervals import minimum_detectable_effect, wilson
-from frown_jax.report import study
+from frown_jax.report import study_table
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "study_table.md"
 
 
 def test_the_page_is_what_the_command_builds():
-    assert PAGE.read_text() == study.page()
+    assert PAGE.read_text() == study_table.page()
 
 
 def test_every_accuracy_is_a_whole_number_of_images():
-    table = study.results()
+    table = study_table.results()
     n = schema.rafdb_cells("test").sum()
     assert n == 3068
     np.testing.assert_allclose(table["images"] / n, table["accuracy"], atol=5e-6)
@@ -26,7 +26,7 @@ def test_every_accuracy_is_a_whole_number_of_images():
 
 
 def test_the_headline_gains_are_one_image():
-    table = study.claims().set_index(["cell", "model"])
+    table = study_table.claims().set_index(["cell", "model"])
     first = table.loc[("African-American x Male x 40-69", "affirmative-1_0_3")]
     second = table.loc[("Asian x Female x 40-69", "affirmative-2_1_3")]
     assert (first["n"], first["correct"], first["gained"]) == (18, 13, 1)
@@ -44,11 +44,11 @@ def test_the_headline_gains_are_one_image():
 def test_visible_gains_by_simulation():
     # A true gain of the visible size in the whole test set is found about 4 times in 5.
     n, base = 234, 0.8455
-    gain = study.visible_gain(n, base)
-    assert gain == minimum_detectable_effect(n, base, study.AGREEMENT)
+    gain = study_table.visible_gain(n, base)
+    assert gain == minimum_detectable_effect(n, base, study_table.AGREEMENT)
     rng = np.random.default_rng(0)
-    discordant = max(1 - study.AGREEMENT, gain)
+    discordant = max(1 - study_table.AGREEMENT, gain)
     outcome = rng.multinomial(n, [(discordant + gain) / 2, (discordant - gain) / 2, 1 - discordant], 2000)
     found = [stats.binomtest(int(g), int(g + lost)).pvalue < 0.05 for g, lost, _ in outcome]
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
-    assert np.isnan(study.visible_gain(18, 12 / 18))
+    assert np.isnan(study_table.visible_gain(18, 12 / 18))

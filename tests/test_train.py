@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from frown_jax import config as configs
-from frown_jax import members, rundir, train
-from frown_jax.capacity import MemoryTooSmallError
-from frown_jax.checkpoint import Checkpoints
-from frown_jax.group_trainer import GroupTrainer
-from frown_jax.rundir import RunDir
+from frown_jax.errors import MemoryTooSmallError
+from frown_jax.jobs import job as job_jobs
+from frown_jax.runs import directory
+from frown_jax.runs.checkpoint import Checkpoints
+from frown_jax.runs.directory import RunDir
+from frown_jax.training.grid import expand
+from frown_jax.training.program import ProgramTrainer
 
 
 class Trainer:
@@ -39,12 +41,12 @@ class Trainer:
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "GroupTrainer", Trainer)
+    monkeypatch.setattr(job_jobs, "ProgramTrainer", Trainer)
     monkeypatch.setattr(Trainer, "tried", [])
     c = configs.default()
     c.seeds, c.members_per_device = tuple(range(7)), "7"
     run = RunDir.create(tmp_path / "run", c, [{}], {})
-    return train.Job(c, run, None, members.expand(c, [{}]), ("test",), None)
+    return job_jobs.Job(c, run, None, expand(c, [{}]), ("test",), None)
 
 
 def test_a_program_that_does_not_fit_is_halved_until_it_does(job):
@@ -74,7 +76,7 @@ def test_other_errors_are_not_taken_for_it(job, monkeypatch):
 def test_what_a_run_goes_on_with_is_kept_beside_what_it_was_begun_with(job, monkeypatch):
     run = job.run
     for device in ("A", "A", "B", "B", "A"):
-        monkeypatch.setattr(rundir, "versions", lambda d=device: {"device": d, "jax": "1", "command": [d]})
+        monkeypatch.setattr(directory, "versions", lambda d=device: {"device": d, "jax": "1", "command": [d]})
         run.record_versions()
     kept = json.loads((run.path / "versions.json").read_text())
     assert kept == {"device": "A", "jax": "1", "command": ["A"], "continued": [{"device": "B"}]}
@@ -87,15 +89,15 @@ def test_checkpoints_are_written_every_so_many_epochs_and_at_the_end(tmp_path, m
     configs.small(c)
     configs.smoke(c)
     c.model.width, c.epochs, c.checkpoint_every, c.seeds = 4, 3, every, (0,)
-    (group,) = members.expand(c, [{}])
+    (group,) = expand(c, [{}])
     written = []
     save = Checkpoints.save
     monkeypatch.setattr(
         Checkpoints, "save", lambda self, number, *rest: (written.append(number), save(self, number, *rest))
     )
-    trainer = GroupTrainer(0, group, RunDir.create(tmp_path / "run", c, [{}], {}), toy_data)
+    trainer = ProgramTrainer(0, group, RunDir.create(tmp_path / "run", c, [{}], {}), toy_data)
     state = trainer.train()
     assert written == kept
-    again = GroupTrainer(0, group, RunDir(tmp_path / "run"), toy_data).train()  # all done: only restored
+    again = ProgramTrainer(0, group, RunDir(tmp_path / "run"), toy_data).train()  # all done: only restored
     jax.tree.map(np.testing.assert_array_equal, state, again)
     assert written == kept

@@ -9,10 +9,10 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from configs import baseline
-from frown_jax import tensorboard, watch
-from frown_jax.config import ConfigError
-from frown_jax.rundir import RunDir
-from frown_jax.tensorboard import TensorBoard
+from frown_jax.errors import ConfigError
+from frown_jax.runs import tensorboard, watchers
+from frown_jax.runs.directory import RunDir
+from frown_jax.runs.tensorboard import TensorBoard
 
 
 def row(epoch, member, method="baseline", **more):
@@ -77,7 +77,7 @@ def test_weights_and_biases_gets_means_over_members(tmp_path, monkeypatch):
         log=logged.append, define_metric=lambda *a, **k: begun.update(k), finish=lambda: finished.append(1)
     )
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **k: begun.update(k) or run))
-    watcher = watch.WeightsAndBiases("faces", tmp_path / "run-1", baseline.get_config())
+    watcher = watchers.WeightsAndBiases("faces", tmp_path / "run-1", baseline.get_config())
     watcher.restart([row(0, 0, val_loss=9.0)])
     watcher.add([row(1, 0, val_loss=1.0), row(1, 1, val_loss=2.0), row(1, 2, "other", val_loss=4.0)])
     watcher.close()
@@ -89,4 +89,4 @@ def test_weights_and_biases_gets_means_over_members(tmp_path, monkeypatch):
 def test_weights_and_biases_must_be_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match="pip install wandb"):
-        watch.WeightsAndBiases("faces", tmp_path, baseline.get_config())
+        watchers.WeightsAndBiases("faces", tmp_path, baseline.get_config())

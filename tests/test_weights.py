@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from frown_jax.errors import WeightsError
 from frown_jax.models import torch_file, weights
 from frown_jax.models.resnet import ResNet18
-from frown_jax.models.torch_file import WeightsError
 from tests import torch_resnet
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

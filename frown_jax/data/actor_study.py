@@ -14,11 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from frown_jax.data.dataset import DataError, au_columns
+from frown_jax.data.dataset import au_columns
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import hash_of
 from frown_jax.data.subjects import join_subjects, read_subjects
+from frown_jax.errors import DataError
 
 PUBLISHED = {"subjects": 21, "frames": 4337}  # frames of a subject on average (the second study's text)
 _NUMBER = re.compile(r"(\d+)(?=\D*$)")

@@ -19,7 +19,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from frown_jax.data.dataset import DataError
+from frown_jax.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # The first five classes are mostly colour, the others mostly grey: the split by class is ours, the share theirs.

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from frown_jax.data.dataset import DataError
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
 from frown_jax.data.subjects import join_subjects, read_subjects
+from frown_jax.errors import DataError
 
 # By the code in the Emotion files.
 EMOTIONS = ("Neutral", "Anger", "Contempt", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")

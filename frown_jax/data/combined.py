@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.data import store
-from frown_jax.data.dataset import DataError, au_columns
+from frown_jax.data.dataset import au_columns
+from frown_jax.errors import DataError
 
 
 class CombinedSource:

@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
+from frown_jax.errors import DataError
 
 AU_COLUMN = re.compile(r"AU\d+$")
 _MEASURED = ("age_years", "skin_tone", "melanin")  # numbers that describe a face; not groups
-
-
-class DataError(ValueError):
-    """The user's data or data settings are at fault; the message says what, where and how to mend it."""
 
 
 @dataclasses.dataclass(frozen=True)

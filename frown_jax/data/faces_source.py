@@ -15,7 +15,7 @@ from frown_jax.faces import recipe as recipes
 from frown_jax.faces import sequences
 from frown_jax.faces.face import Face
 from frown_jax.faces.render import render_many
-from frown_jax.progress import Progress
+from frown_jax.runtime.progress import Progress
 
 _BLOCK = 1024
 

@@ -9,20 +9,22 @@ import pandas as pd
 from ml_collections import ConfigDict
 from PIL import Image
 
-from frown_jax import cache, schema
+from frown_jax import schema
 from frown_jax.config import DATA, VALIDATIONS
 from frown_jax.data import splits, store, units
 from frown_jax.data.actor_study import ActorStudySource
 from frown_jax.data.cifar10s import Cifar10SSource
 from frown_jax.data.ckplus import CkPlusSource
 from frown_jax.data.combined import CombinedSource
-from frown_jax.data.dataset import DataError, Dataset, attribute_vocabularies, au_labels
+from frown_jax.data.dataset import Dataset, attribute_vocabularies, au_labels
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
+from frown_jax.errors import DataError
 from frown_jax.faces import recipe as recipes
 from frown_jax.faces.recipe import Recipe
 from frown_jax.faces.sequences import SequenceRecipe
+from frown_jax.runtime import cache
 
 _Made = TypeVar("_Made")
 

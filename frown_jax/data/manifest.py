@@ -14,9 +14,10 @@ from PIL import Image
 
 from frown_jax import schema
 from frown_jax.data import names
-from frown_jax.data.dataset import AU_COLUMN, DataError
+from frown_jax.data.dataset import AU_COLUMN
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
+from frown_jax.errors import DataError
 
 FORMAT = """labels.csv needs a header and a row per image:
   path      image file, relative to the folder (or: pixels, a square grey image as space-separated 0-255)

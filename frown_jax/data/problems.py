@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from frown_jax.data.dataset import DataError
+from frown_jax.errors import DataError
 
 _SHOWN = 10
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
-from frown_jax.data.dataset import DataError
 from frown_jax.data.problems import Problems
 from frown_jax.data.store import decode, hash_of
+from frown_jax.errors import DataError
 
 HOW_TO_GET = """RAF-DB is licensed for non-commercial research and is not shipped. Request it from its authors
 (http://www.whdeng.cn/RAF/model1.html), unpack the "basic" part, and give its folder:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from frown_jax.data.dataset import DataError
+from frown_jax.errors import DataError
 
 STUDY_FRACTION, STUDY_SEED = 0.2, 5
 _CANDIDATES = 64

@@ -19,8 +19,9 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from PIL import Image
 
-from frown_jax import lease, schema
-from frown_jax.data.dataset import DataError
+from frown_jax import schema
+from frown_jax.errors import DataError
+from frown_jax.runtime import lease
 
 MAX_PIXELS = 64_000_000  # a larger image is refused before it is decoded
 

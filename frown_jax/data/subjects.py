@@ -8,8 +8,9 @@ import pandas as pd
 
 from frown_jax import schema
 from frown_jax.data import names
-from frown_jax.data.dataset import AU_COLUMN, DataError
+from frown_jax.data.dataset import AU_COLUMN
 from frown_jax.data.problems import Problems
+from frown_jax.errors import DataError
 
 BESIDE = "subjects.csv"  # in the data folder
 

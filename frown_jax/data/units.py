@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from frown_jax.data.dataset import DataError, au_columns, au_labels
+from frown_jax.data.dataset import au_columns, au_labels
+from frown_jax.errors import DataError
 
 
 def occurrences(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,18 +17,17 @@ import numpy as np
 import pandas as pd
 from absl import flags, logging
 
-from frown_jax import cache
-from frown_jax.cli import common
-from frown_jax.config import ConfigError
 from frown_jax.data import store
 from frown_jax.data.load import load
-from frown_jax.ensemble import Ensemble
-from frown_jax.evaluation import data_for, evaluate
-from frown_jax.explain import groups, landmarks, measure, pictures, regions
+from frown_jax.errors import ConfigError
+from frown_jax.explain import contrasts, landmarks, measure, pictures, regions
 from frown_jax.explain.attribution import GRADIENTS, Method
 from frown_jax.explain.composites import CHOICES, COMPOSITES
 from frown_jax.explain.networks import networks_of
 from frown_jax.explain.run import Options, explain
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.inference.evaluation import data_for, evaluate
+from frown_jax.runtime import cache, command
 
 _RUN = flags.DEFINE_string("run", None, "Run directory.")
 _COMPOSITE = flags.DEFINE_string(
@@ -96,7 +95,7 @@ def _chosen(ensemble: Ensemble):
 
 def _main(_: list[str]) -> None:
     if not _RUN.value:
-        common.fail("--run is missing (--help tells more)")
+        command.fail("--run is missing (--help tells more)")
     path = pathlib.Path(_RUN.value)
     options = Options(
         method=Method.of(_COMPOSITE.value, _RESIDUAL.value),
@@ -107,7 +106,7 @@ def _main(_: list[str]) -> None:
         attributes=tuple(_ATTRIBUTES.value),
         colours=_COLOURS.value,
         target=_TARGET.value,
-        statistics=groups.Settings(_RESAMPLES.value, 2 * _RESAMPLES.value, _LEVEL.value, _SEED.value),
+        statistics=contrasts.Settings(_RESAMPLES.value, 2 * _RESAMPLES.value, _LEVEL.value, _SEED.value),
     )
     ensemble = Ensemble(path)
     folder = _CACHE.value or ensemble.config.data.cache_dir
@@ -144,7 +143,7 @@ def _name(options: Options) -> str:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "")
+    command.run(_main, __doc__ or "")
 
 
 if __name__ == "__main__":

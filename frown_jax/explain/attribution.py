@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from frown_jax.config import ConfigError
-from frown_jax.explain import composites, network
+from frown_jax.errors import ConfigError
+from frown_jax.explain import composites, intercept
 from frown_jax.explain.composites import Composite
 from frown_jax.models.classifier import Classifier
 
@@ -103,7 +103,7 @@ def attribute(
     """
 
     def apply(x: jax.Array) -> jax.Array:
-        return network.outputs(model, variables, x, method.composite)
+        return intercept.outputs(model, variables, x, method.composite)
 
     if method.name == INTEGRATED:
         points = (jnp.arange(method.steps) + 0.5) / method.steps

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from frown_jax import augment
 from frown_jax.explain import faithfulness, sanity
 from frown_jax.explain.attribution import Method, attribute
-from frown_jax.explain.groups import Settings, interval
+from frown_jax.explain.contrasts import Settings, interval
 from frown_jax.explain.measure import Shown
 from frown_jax.explain.networks import Networks
-from frown_jax.members import Spec
+from frown_jax.member import augment
+from frown_jax.training.grid import Spec
 
 _BATCH = 16
 _PATCHES = (8, 7, 6, 5, 4)  # along a side; the first that divides it

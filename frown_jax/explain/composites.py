@@ -7,9 +7,18 @@ import fnmatch
 import functools
 from collections.abc import Callable, Mapping
 
-from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
-from frown_jax.config import ConfigError
-from frown_jax.explain.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
+from frown_jax.errors import ConfigError
+from frown_jax.explain.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    Rule,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
+from frown_jax.member.augment import IMAGENET_MEAN, IMAGENET_SD
 
 # What a key of a table may name, beside a path: the first linear layer, and kinds of layers.
 KINDS = FIRST, CONV, DENSE, ACTIVATION, ADD, MEAN, MAX = "first", "conv", "dense", "activation", "add", "mean", "max"

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from frown_jax import augment
 from frown_jax.explain import localisation
 from frown_jax.explain.attribution import Method, attribute
 from frown_jax.explain.localisation import Localisation
 from frown_jax.explain.networks import Networks
 from frown_jax.explain.regions import aligned
-from frown_jax.objective import Reader
-from frown_jax.packing import gather
+from frown_jax.member import augment
+from frown_jax.member.objective import Reader
+from frown_jax.runtime.packing import gather
 
 Tree = Any
 

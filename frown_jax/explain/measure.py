@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset
 from frown_jax.explain.attribution import Method
 from frown_jax.explain.explainer import ALIGNED_SIDE, Explainer, Found
 from frown_jax.explain.networks import Networks
 from frown_jax.explain.regions import PARTS, Regions, alignment
-from frown_jax.metrics.read import DECISION, TRUE_LABEL, probability_column
+from frown_jax.metrics.predictions_table import DECISION, TRUE_LABEL, probability_column
 from frown_jax.mitigations import registry
-from frown_jax.progress import Progress
-from frown_jax.training_set import TrainingSet
+from frown_jax.runtime.progress import Progress
 
 OUTCOMES = TP, FP, FN, TN = "TP", "FP", "FN", "TN"
 _MOST_BLOCKS = 256
@@ -175,7 +175,7 @@ def _table(
 
 def head_groups(spec_mitigation: str, data: Dataset) -> np.ndarray:
     """Groups by which a member's heads are chosen, int [N]."""
-    return registry.head_groups(spec_mitigation, TrainingSet.of(data))
+    return registry.head_groups(spec_mitigation, Annotations.of(data))
 
 
 def measure(

@@ -11,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from frown_jax import heads, objective, task
-from frown_jax.ensemble import Ensemble
 from frown_jax.explain.attribution import one_hot
-from frown_jax.features import Trunk
-from frown_jax.members import Spec
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.inputs.trunk import Trunk
+from frown_jax.member import heads, objective
+from frown_jax.member import outputs as network_outputs
+from frown_jax.member.objective import Reader
 from frown_jax.models.classifier import Classifier
-from frown_jax.models.fold import fold_batch_norms
-from frown_jax.objective import Reader
-from frown_jax.packing import gather
-from frown_jax.readout import Readout
-from frown_jax.thresholds import HALF
+from frown_jax.models.fold_norms import fold_batch_norms
+from frown_jax.posthoc.thresholds import HALF
+from frown_jax.runtime.packing import gather
+from frown_jax.training.grid import Spec
+from frown_jax.training.readout import Readout
 
 Tree = Any
 
@@ -65,7 +66,7 @@ class Networks:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Of logits [M, B, K]: the networks' own, without offsets that follow training."""
-        return task.probabilities_of(logits.astype(np.float64), self.thresholds is not None)
+        return network_outputs.probabilities_of(logits.astype(np.float64), self.thresholds is not None)
 
     def decisions(self, logits: np.ndarray) -> np.ndarray:
         """Whether each class is decided for, bool [M, B, K]."""
@@ -108,22 +109,22 @@ def _of_part(readout: Readout, trunk: Trunk | None) -> Networks:
     plain, shared, own = _whole(readout, trunk)
     trained = readout.trained
     own, readers = gather((own, readout.predictor.reader), jnp.asarray([t.position for t in trained]))
-    refitted = [i for i, t in enumerate(trained) if t.finish.kernel is not None]
+    refitted = [i for i, t in enumerate(trained) if t.adjustment.kernel is not None]
     if refitted:
         flat = traverse_util.flatten_dict(own)
         for leaf in ("kernel", "bias"):
             path = ("params", plain.last_layer, leaf)
             for i in refitted:
-                value = jnp.asarray(getattr(trained[i].finish, leaf), flat[path].dtype)
+                value = jnp.asarray(getattr(trained[i].adjustment, leaf), flat[path].dtype)
                 flat[path] = flat[path].at[i].set(value)
         own = traverse_util.unflatten_dict(flat)
     notes = []
-    if any(t.finish.inverted for t in trained):
+    if any(t.adjustment.inverted for t in trained):
         notes.append("test-time inversion: maps are of the image itself, not of its inversion")
-    if any(t.finish.offsets is not None for t in trained) or readout.static.head == heads.AWARE:
+    if any(t.adjustment.offsets is not None for t in trained) or readout.static.head == heads.AWARE:
         notes.append("offsets and attribute inputs add a constant to logits: they move decisions, not maps")
     count = readout.static.shape.classes
-    limits = [np.full(count, HALF) if t.finish.thresholds is None else t.finish.thresholds for t in trained]
+    limits = [np.full(count, HALF) if t.adjustment.thresholds is None else t.adjustment.thresholds for t in trained]
     return Networks(
         thresholds=np.stack(limits) if readout.static.shape.multilabel else None,
         model=plain,
@@ -138,5 +139,5 @@ def _of_part(readout: Readout, trunk: Trunk | None) -> Networks:
 
 
 def networks_of(ensemble: Ensemble) -> list[Networks]:
-    """Of every group of a finished run; refitted last layers are in place."""
+    """Of every program of a finished run; refitted last layers are in place."""
     return [_of_part(readout, trunk) for readout, trunk in ensemble.parts]

@@ -11,7 +11,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from frown_jax.explain.explainer import Explainer
-from frown_jax.explain.measure import FN, FP, TN, TP, MeanMaps, Shown, head_groups
+from frown_jax.explain.measure import (
+    FN,
+    FP,
+    TN,
+    TP,
+    MeanMaps,
+    Shown,
+    head_groups,
+)
 from frown_jax.explain.regions import alignment
 from frown_jax.report.style import clean
 

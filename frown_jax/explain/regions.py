@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from frown_jax import atomic
 from frown_jax.data import store
 from frown_jax.data.ckplus import CkPlusSource
-from frown_jax.data.dataset import DataError
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.load import source_of
+from frown_jax.errors import DataError
 from frown_jax.explain import landmarks
 from frown_jax.faces import action_units, geometry
 from frown_jax.faces import regions as exact
 from frown_jax.faces.face import Face
-from frown_jax.progress import Progress
+from frown_jax.runtime import atomic
+from frown_jax.runtime.progress import Progress
 
 PARTS = exact.PARTS
 _THREADS = max(1, os.cpu_count() or 1)

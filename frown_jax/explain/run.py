@@ -12,11 +12,18 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from frown_jax.config import ConfigError
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.faces_source import FacesSource
 from frown_jax.data.load import source_of
-from frown_jax.explain import checks, groups, measure, pictures, regions, twins
+from frown_jax.errors import ConfigError
+from frown_jax.explain import (
+    checks,
+    contrasts,
+    measure,
+    pictures,
+    regions,
+    twins,
+)
 from frown_jax.explain.attribution import Method
 from frown_jax.explain.explainer import ALIGNED_SIDE, Explainer
 from frown_jax.explain.measure import MeanMaps, Shown
@@ -49,7 +56,7 @@ class Options:
     attributes: tuple[str, ...]
     colours: str
     target: str
-    statistics: groups.Settings
+    statistics: contrasts.Settings
 
 
 def _with_columns(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:
@@ -112,10 +119,10 @@ def _compare_groups(
     first = next(iter(tables.values()))
     measures = ("normalised", "rank", "background_normalised")
     logging.info("comparing groups and training sets")
-    levels = groups.levels(first, attributes, measures, o.statistics)
+    levels = contrasts.levels(first, attributes, measures, o.statistics)
     report.csv("levels", levels)
     report.show(section, levels[levels["measure"] == "normalised"] if len(levels) else levels)
-    found = groups.contrasts(tables, attributes, measures, o.statistics)
+    found = contrasts.contrasts(tables, attributes, measures, o.statistics)
     if found.empty:
         report.say(section, "No class has true positives of two subjects in two groups: nothing to compare.")
         return

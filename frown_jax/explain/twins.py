@@ -17,15 +17,15 @@ import pandas as pd
 from frown_jax.data.load import resize
 from frown_jax.explain import regions
 from frown_jax.explain.attribution import Method
+from frown_jax.explain.contrasts import Settings, paired
 from frown_jax.explain.explainer import Found
-from frown_jax.explain.groups import Settings, paired
 from frown_jax.explain.measure import Shown, head_groups, planned
 from frown_jax.explain.networks import Networks
 from frown_jax.faces import people
 from frown_jax.faces.face import Face
 from frown_jax.faces.render import render_many
 from frown_jax.metrics.significance import holm
-from frown_jax.progress import Progress
+from frown_jax.runtime.progress import Progress
 
 SKIN, GENDER, NOISE = "skin tone", "gender", "noise"
 LIGHT_TONE, DARK_TONE = 0.12, 0.75  # melanin

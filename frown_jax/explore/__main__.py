@@ -16,12 +16,12 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from frown_jax import config as configs
-from frown_jax import config_check
-from frown_jax.cli import common
 from frown_jax.config import DATA
 from frown_jax.data.load import load
 from frown_jax.explore.run import explore
 from frown_jax.report.folder import Folder
+from frown_jax.runtime import command
+from frown_jax.training import check
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
 _DATA = flags.DEFINE_string("data", "", "In place of a config: faces, rafdb:DIR, ckplus:DIR, manifest:DIR, ...")
@@ -33,14 +33,14 @@ _RESAMPLES = flags.DEFINE_integer("resamples", 500, "Of the intervals of Cramer'
 
 def _config() -> ConfigDict:
     if bool(_DATA.value) == (_CONFIG.value is not None):
-        common.fail("give either --data=NAME[:DIR] or --config=FILE (--help tells more)")
+        command.fail("give either --data=NAME[:DIR] or --config=FILE (--help tells more)")
     if _CONFIG.value is not None:
-        config_check.validate(_CONFIG.value)
+        check.validate(_CONFIG.value)
         return _CONFIG.value
     c = configs.default()
     c.data.name, _, c.data.dir = _DATA.value.partition(":")
     if c.data.name not in DATA:
-        common.fail(f"--data={_DATA.value}: it begins with one of {', '.join(DATA)}, then ':' and the folder")
+        command.fail(f"--data={_DATA.value}: it begins with one of {', '.join(DATA)}, then ':' and the folder")
     if c.data.name in ("face_sequences", "actor_study", "combined"):
         c.data.target, c.data.min_occurrences = "aus", 0
     return c
@@ -56,7 +56,7 @@ def _main(_: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "")
+    command.run(_main, __doc__ or "")
 
 
 if __name__ == "__main__":

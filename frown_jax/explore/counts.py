@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
-from frown_jax.augment import IMAGENET_MEAN, IMAGENET_SD
 from frown_jax.data.dataset import Dataset, au_columns
+from frown_jax.member.augment import IMAGENET_MEAN, IMAGENET_SD
 from frown_jax.metrics import bootstrap
 
 TINY = 10  # images: fewer say nothing about a group

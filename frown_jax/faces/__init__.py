@@ -1,1 +1,15 @@
-"""Embedded faces: a CC0 morphable head, rendered in JAX."""
+"""Embedded faces: a CC0 morphable head, rendered in JAX.
+
+It may import schema.
+"""
+
+__all__ = [
+    "action_units",
+    "face",
+    "geometry",
+    "people",
+    "recipe",
+    "regions",
+    "render",
+    "sequences",
+]

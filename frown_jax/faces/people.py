@@ -12,7 +12,14 @@ import numpy as np
 
 from frown_jax import schema
 from frown_jax.faces import action_units, head
-from frown_jax.faces.face import Expression, Face, Features, Hair, Scene, Skin
+from frown_jax.faces.face import (
+    Expression,
+    Face,
+    Features,
+    Hair,
+    Scene,
+    Skin,
+)
 
 # MakeHuman archetype of each schema.RACES value, as index into (african, asian, caucasian).
 _ARCHETYPE = {"African-American": 0, "Asian": 1, "Caucasian": 2}

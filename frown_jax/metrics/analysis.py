@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from frown_jax.metrics import bootstrap, catalogue, comparison, selection, significance, table
+from frown_jax.metrics import (
+    bootstrap,
+    catalogue,
+    comparison,
+    results_table,
+    selection,
+    significance,
+)
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import MAX_CROSSED, ROW_COLUMNS, TINY, Plan, groupings
@@ -96,9 +103,11 @@ def analyse(
         return None if progress is None else lambda done, of: progress(what, done, of)
 
     divisions = groupings(test, None, settings.crossed, settings.scored, settings.fewest)
-    plan = Plan.of(test, divisions, settings.metrics) if settings.metrics else table.default_plan(test, divisions)
+    plan = (
+        Plan.of(test, divisions, settings.metrics) if settings.metrics else results_table.default_plan(test, divisions)
+    )
     tallies = plan.tallies(test)
-    results = table.values(test, plan, tallies)
+    results = results_table.values(test, plan, tallies)
     methods, members = bootstrap.members_of(test.runs)
     control = settings.control or methods[0]
     if control not in methods:
@@ -121,7 +130,7 @@ def analyse(
 
 
 def _summary(results: pd.DataFrame, found: bootstrap.Estimates, methods: list[str]) -> pd.DataFrame:
-    spread = table.over_seeds(results.assign(split="")).drop(columns="split")
+    spread = results_table.over_seeds(results.assign(split="")).drop(columns="split")
     frames = []
     for i, method in enumerate(methods):
         frame = found.rows.copy()
@@ -164,7 +173,9 @@ def _selection(
     single = groupings(validation, None, 1, settings.scored, settings.fewest)
     names = ["accuracy", "worst_class_recall", "generalized_equal_opportunity"]
     names += ["auroc"] if validation.probabilities is not None else []
-    before = table.values(validation, Plan.of(validation, single, names)).rename(columns={"method": "candidate"})
+    before = results_table.values(validation, Plan.of(validation, single, names)).rename(
+        columns={"method": "candidate"}
+    )
     after = results.rename(columns={"method": "candidate"})
     choices, stable = [], []
     for attribute in validation.attributes:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from frown_jax.metrics import read, significance, table
+from frown_jax.metrics import predictions_table, results_table, significance
 from frown_jax.metrics.plan import ROW_COLUMNS, Plan, groupings
 
 METRICS = ("macro_f1", "weighted_f1", "accuracy", "macro_precision", "macro_recall")
@@ -84,9 +84,9 @@ def _on_common_images(part: pd.DataFrame, methods: Sequence[str], attribute: str
     chosen = part[part["method"].isin(methods)]
     runs = chosen["member"].nunique()
     seen = chosen.groupby("id")["member"].transform("nunique")
-    outcomes = read.outcomes(chosen[seen == runs], {attribute: tuple(groups)})
+    outcomes = predictions_table.outcomes(chosen[seen == runs], {attribute: tuple(groups)})
     plan = Plan.of(outcomes, groupings(outcomes, [attribute]), METRICS)
-    found = table.values(outcomes, plan)
+    found = results_table.values(outcomes, plan)
     return found.groupby(["method", "metric", "group"], sort=False)["value"].mean()
 
 

@@ -11,13 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from frown_jax.metrics import classification
-from frown_jax.metrics.classification import (
-    largest,
-    mean_of_defined,
-    namespace,
-    ratio,
-    smallest,
-)
+from frown_jax.metrics.classification import largest, mean_of_defined, namespace, ratio, smallest
 from frown_jax.metrics.statistics import Statistics, once
 
 Array = Any

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from frown_jax.errors import OutcomesError
 from frown_jax.metrics import bootstrap, catalogue, fairness
 from frown_jax.metrics.classification import largest, smallest
-from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import Plan, grouping
 
 DEFAULT = ("accuracy", "balanced_accuracy", "macro_f1")

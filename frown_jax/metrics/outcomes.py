@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frown_jax.errors import OutcomesError
 from frown_jax.metrics import statistics
 
 UNKNOWN = -1  # code of an attribute value or a label that is not known
 _SUM_TOLERANCE = 1e-3
-
-
-class OutcomesError(ValueError):
-    """Labels, predictions or attributes that cannot be measured; the message names column, row and value."""
 
 
 @dataclasses.dataclass(frozen=True)

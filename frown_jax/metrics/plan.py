@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from frown_jax import schema
+from frown_jax.errors import OutcomesError
 from frown_jax.metrics import catalogue
 from frown_jax.metrics.catalogue import Metric
-from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.statistics import Statistics, tally
 
 Array = Any

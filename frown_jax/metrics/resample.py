@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from frown_jax.errors import OutcomesError
 from frown_jax.metrics import catalogue
-from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import AXES, Plan
 from frown_jax.metrics.statistics import Answers, tally_weighted
 

@@ -1,5 +1,31 @@
-"""Mitigations: each edits a member's values, or follows training. Importing the families registers them."""
+"""Mitigations: each edits a member's values, or follows training. Importing the families registers them.
 
-from frown_jax.mitigations import after, averaged, groups, mixed, pixels, robust, sampling, shapes, weighting
+It may import errors, metrics, data, member and posthoc.
+"""
 
-__all__ = ["after", "averaged", "groups", "mixed", "pixels", "robust", "sampling", "shapes", "weighting"]
+from frown_jax.mitigations import (
+    augmentation,
+    dro,
+    group_heads,
+    loss_shapes,
+    mixing,
+    optimisation,
+    penalties,
+    posthoc,
+    sampling,
+    weighting,
+)
+
+__all__ = [
+    "augmentation",
+    "dro",
+    "group_heads",
+    "loss_shapes",
+    "mixing",
+    "optimisation",
+    "penalties",
+    "posthoc",
+    "registry",
+    "sampling",
+    "weighting",
+]

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from frown_jax.finish import Finish, Outputs
-from frown_jax.training_set import MitigationError, TrainingSet, columns_of
+from frown_jax.data.annotations import Annotations, Groups, columns_of
+from frown_jax.errors import MitigationError
+from frown_jax.member.values import Member
+from frown_jax.posthoc.adjustment import Adjustment, Outputs
 
-Values = dict[str, Any]  # the fields of a member, before it is one
-Finisher = Callable[[tuple[Outputs, Outputs], Finish], Finish]  # outputs on training and validation images
+Adjuster = Callable[[tuple[Outputs, Outputs], Adjustment], Adjustment]  # outputs on training and validation images
 Function = Callable[..., Any]
 
 
@@ -34,8 +35,8 @@ class Method:
 
     Attributes:
       name: as in configs and tables.
-      function: (TrainingSet, member values, **hyperparameters) -> member values; after training: (training set,
-        validation set, **hyperparameters) -> Finisher.
+      function: (Annotations, Member, **hyperparameters) -> Member; after training: (training set, validation set,
+        **hyperparameters) -> Adjuster.
       head: what the network needs besides its own head: '' (nothing), 'domain' (a head for each group).
       needs: where attributes are needed: 'none', 'train', 'train and test'.
       each_column: whether the columns of `by` are groups of their own, in place of their combinations.
@@ -80,7 +81,7 @@ def register(head: str = "", needs: str = "train", **more: bool) -> Callable[[Fu
 def register_after(
     needs: str = "train", refits: bool = False, classes_only: bool = False
 ) -> Callable[[Function], Function]:
-    """The same for what follows training: the function checks its settings and returns a Finisher."""
+    """The same for what follows training: the function checks its settings and returns a Adjuster."""
     return register(needs=needs, after=True, refits=refits, classes_only=classes_only)
 
 
@@ -175,7 +176,7 @@ def check_labels(text: str, multilabel: bool) -> None:
             raise MitigationError(f"{what} needs one class an image, and Action Units are many labels: one of {usable}")
 
 
-def finishers(text: str, train: TrainingSet, validation: TrainingSet) -> list[Finisher]:
+def adjusters(text: str, train: Annotations, validation: Annotations) -> list[Adjuster]:
     """What follows training, in order.
 
     Raises:
@@ -232,7 +233,7 @@ def group_count(text: str, sizes: dict[str, int]) -> int:
     return most
 
 
-def head_groups(text: str, data: TrainingSet) -> np.ndarray:
+def head_groups(text: str, data: Annotations) -> np.ndarray:
     """Groups of any images as the mitigation's heads know them, int32 [N]; -1 if it has none."""
     for call in parse(text):
         if call.method.head:
@@ -240,7 +241,7 @@ def head_groups(text: str, data: TrainingSet) -> np.ndarray:
     return np.full(len(data), -1, np.int32)
 
 
-def apply(text: str, data: TrainingSet, member: Values) -> Values:
+def apply(text: str, data: Annotations, member: Member) -> Member:
     """The member's values with every mitigation of the text applied, from left to right.
 
     Raises:
@@ -284,3 +285,18 @@ def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
     if value not in known:
         raise MitigationError(f"{name} is {value!r}: one of {', '.join(known)}")
     return value
+
+
+def grouped(member: Member, groups: Groups, **changes) -> Member:
+    """Gives the objective its groups.
+
+    Raises:
+      MitigationError: another mitigation of the same run has given it other groups.
+    """
+    before = np.asarray(member.groups)
+    if (before >= 0).any() and (before != groups.codes).any():
+        raise MitigationError("another mitigation of this run looks at other groups: give both the same `by`")
+    objective = member.objective
+    sizes = np.zeros(len(objective.group_sizes), np.float32)
+    sizes[: len(groups.sizes)] = groups.sizes
+    return member.replace(groups=groups.codes, objective=objective.replace(group_sizes=sizes, **changes))

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from frown_jax.mitigations.registry import Values, choice, register
-from frown_jax.sampling import Redraw
-from frown_jax.training_set import Groups, MitigationError, TrainingSet
+from frown_jax.data.annotations import Annotations, Groups
+from frown_jax.errors import MitigationError
+from frown_jax.member.sampling import Redraw
+from frown_jax.member.values import Member
+from frown_jax.mitigations.registry import choice, register
 
 REPO_SEED = 42  # of the first study's resampling (custom_modules.py)
 HOW = ("mean", "max", "min")
 
 
-def draw(quotas: np.ndarray, groups: Groups, member: Values, redraw: bool, seed: int) -> Values:
+def draw(quotas: np.ndarray, groups: Groups, member: Member, redraw: bool, seed: int) -> Member:
     """An epoch of quotas[g] images of each group: without replacement if the group has so many, else with.
 
     Args:
@@ -42,10 +44,10 @@ def draw(quotas: np.ndarray, groups: Groups, member: Values, redraw: bool, seed:
     key = np.where(groups.codes >= 0, groups.codes, len(sizes))
     order = np.argsort(key, kind="stable")
     start = np.cumsum(sizes) - sizes
-    return member | {
-        "sampling": sampling,
-        "sampling_size": i(len(sampling)),
-        "redraw": Redraw(
+    return member.replace(
+        sampling=sampling,
+        sampling_size=i(len(sampling)),
+        redraw=Redraw(
             on=np.bool_(redraw),
             stratum=key[order].astype(i),
             order=order.astype(i),
@@ -54,10 +56,10 @@ def draw(quotas: np.ndarray, groups: Groups, member: Values, redraw: bool, seed:
             rank=np.concatenate([np.arange(q) for q in quotas]).astype(i),
             short=np.repeat(sizes < quotas, quotas),
         ),
-    }
+    )
 
 
-def _groups(data: TrainingSet, by: str | Sequence[str], drop: Sequence[str]) -> Groups:
+def _groups(data: Annotations, by: str | Sequence[str], drop: Sequence[str]) -> Groups:
     groups = data.groups(by, drop)
     if (groups.sizes > 0).sum() < 2:
         raise MitigationError(f"by={by!r} has one group in the training images: there is nothing to balance")
@@ -72,14 +74,14 @@ def quota(sizes: np.ndarray, how: str) -> int:
 
 @register()
 def equalise(
-    data: TrainingSet,
-    member: Values,
+    data: Annotations,
+    member: Member,
     by: str | Sequence[str] = "race",
     how: str = "mean",
     redraw: bool = False,
     drop: Sequence[str] = (),
     seed: int = REPO_SEED,
-) -> Values:
+) -> Member:
     """Resampling of "Frowning upon Bias": every group as large as the mean, largest or smallest one.
 
     Larger groups are drawn from without replacement, smaller ones with (a pure bootstrap: originals may be missing),
@@ -93,8 +95,8 @@ def equalise(
 
 @register()
 def balanced_sampling(
-    data: TrainingSet, member: Values, by: str | Sequence[str] = ("emotion", "race"), drop: Sequence[str] = ()
-) -> Values:
+    data: Annotations, member: Member, by: str | Sequence[str] = ("emotion", "race"), drop: Sequence[str] = ()
+) -> Member:
     """Every group equally often in an epoch of the training set's size, anew every epoch (Idrissi et al. 2022)."""
     groups = _groups(data, by, drop)
     present = groups.sizes > 0
@@ -104,8 +106,8 @@ def balanced_sampling(
 
 @register()
 def sqrt_sampling(
-    data: TrainingSet, member: Values, by: str | Sequence[str] = ("emotion", "race"), drop: Sequence[str] = ()
-) -> Values:
+    data: Annotations, member: Member, by: str | Sequence[str] = ("emotion", "race"), drop: Sequence[str] = ()
+) -> Member:
     """As balanced_sampling, but groups in proportion to the root of their size (Mahajan et al. 2018)."""
     groups = _groups(data, by, drop)
     root = np.sqrt(groups.sizes)
@@ -115,34 +117,33 @@ def sqrt_sampling(
 
 @register()
 def subg(
-    data: TrainingSet,
-    member: Values,
+    data: Annotations,
+    member: Member,
     by: str | Sequence[str] = ("emotion", "race"),
     redraw: bool = True,
     drop: Sequence[str] = (),
-) -> Values:
+) -> Member:
     """Every group subsampled to the smallest one (SUBG; Sagawa et al. 2020b, Idrissi et al. 2022)."""
     groups = _groups(data, by, drop)
     return draw(np.full(len(groups.names), quota(groups.sizes, "min")), groups, member, redraw, REPO_SEED)
 
 
 @register(needs="none")
-def matched_steps(data: TrainingSet, member: Values) -> Values:
+def matched_steps(data: Annotations, member: Member) -> Member:
     """As many updates as the plain training set gives, whatever a resampled set's size: put it last.
 
     The learning rate's schedule, counted in epochs, then sees as many updates as ERM's. Places are repeated or left out
     at random, anew every epoch if the draw is.
     """
-    count, have = len(data), int(member["sampling_size"])
+    count, have = len(data), int(member.sampling_size)
     rng = np.random.default_rng(REPO_SEED)
     places = np.concatenate([rng.permutation(have) for _ in range(-(-count // have))])[:count]
-    r = member["redraw"]
+    r = member.redraw
     repeated = np.bincount(places, minlength=have)[places] > 1
-    return member | {
-        "sampling": member["sampling"][places],
-        "sampling_size": np.int32(count),
-        # A place that is there twice must not draw one image twice: it draws with replacement.
-        "redraw": r.replace(
+    return member.replace(
+        sampling=member.sampling[places],
+        sampling_size=np.int32(count),
+        redraw=r.replace(
             start=r.start[places], size=r.size[places], rank=r.rank[places], short=r.short[places] | repeated
         ),
-    }
+    )

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from frown_jax import training_set
+from frown_jax.data import annotations as annotations_data
+from frown_jax.data.annotations import LABEL, Annotations, columns_of
+from frown_jax.errors import MitigationError
+from frown_jax.member.values import Member
 from frown_jax.metrics.plan import SEPARATOR, TINY
-from frown_jax.mitigations.registry import Values, choice, number, register
-from frown_jax.training_set import LABEL, MitigationError, TrainingSet, columns_of
+from frown_jax.mitigations.registry import choice, number, register
 
 
-def _times(member: Values, factors: np.ndarray) -> Values:
-    return member | {"example_weights": (member["example_weights"] * factors).astype(np.float32)}
+def _times(member: Member, factors: np.ndarray) -> Member:
+    return member.replace(example_weights=(member.example_weights * factors).astype(np.float32))
 
 
 @register(classes_only=True)
-def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "race", drop: Sequence[str] = ()) -> Values:
+def reweighing(data: Annotations, member: Member, by: str | Sequence[str] = "race", drop: Sequence[str] = ()) -> Member:
     """w(a, y) = P(a) P(y) / P(a, y): class and group are independent in the weighted set (Kamiran & Calders 2012).
 
     Weights of the images in a group sum to their number; images in no group keep weight 1.
@@ -28,7 +30,7 @@ def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "rac
         raise MitigationError(f"by={by!r}: {LABEL} is what groups are made independent of; name attributes only")
     groups = data.groups(by, drop)
     known = groups.codes >= 0
-    count = training_set.cells(groups, data.labels, len(data.classes))
+    count = annotations_data.cells(groups, data.labels, len(data.classes))
     expected = count.sum(1, keepdims=True) * count.sum(0) / max(count.sum(), 1)
     weight = np.divide(expected, count, out=np.zeros_like(count), where=count > 0)
     return _times(member, np.where(known, weight[groups.codes, data.labels], 1))
@@ -36,13 +38,13 @@ def reweighing(data: TrainingSet, member: Values, by: str | Sequence[str] = "rac
 
 @register()
 def group_weights(
-    data: TrainingSet,
-    member: Values,
+    data: Annotations,
+    member: Member,
     by: str | Sequence[str] = ("emotion", "race"),
     how: str = "inverse",
-    beta: float = training_set.EFFECTIVE_BETA,
+    beta: float = annotations_data.EFFECTIVE_BETA,
     drop: Sequence[str] = (),
-) -> Values:
+) -> Member:
     """w_g in proportion to 1 / n_g, 1 / sqrt(n_g) or (1 - beta) / (1 - beta^n_g) (Cui et al. 2019), mean 1 over images.
 
     Images in no group keep weight 1.
@@ -51,7 +53,7 @@ def group_weights(
     number("beta", beta, 0, 1)
     groups = data.groups(by, drop)
     n = np.maximum(groups.sizes, 1).astype(np.float64)
-    raw = {"inverse": 1 / n, "sqrt": n**-0.5, "effective": training_set.effective_weight(n, beta)}[how]
+    raw = {"inverse": 1 / n, "sqrt": n**-0.5, "effective": annotations_data.effective_weight(n, beta)}[how]
     known = groups.codes >= 0
     factors = np.where(known, raw[groups.codes], 1)
     return _times(member, np.where(known, factors / factors[known].mean(), 1))
@@ -59,13 +61,13 @@ def group_weights(
 
 @register()
 def affirmative_action(
-    data: TrainingSet,
-    member: Values,
+    data: Annotations,
+    member: Member,
     by: str | Sequence[str] = ("race", "gender", "age"),
     cells: Sequence[str] = (),
     factor: float = 10.0,
     run: str = "",
-) -> Values:
+) -> Member:
     """The attention factor alpha(race, gender, age) of "Frowning upon Bias": `factor` in the named cells, else 1.
 
     Cells are values joined by ' x ' in the order of `by` ('Asian x Female x 40-69'). The study divides the weighted sum

@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 
 from frown_jax.models.classifier import Classifier, Path
-from frown_jax.models.layers import Add, BatchNorm, Conv, Linear, MaxPool, MeanPool, ReLU, at_least_float32, dropout
+from frown_jax.models.layers import (
+    Add,
+    BatchNorm,
+    Conv,
+    Linear,
+    MaxPool,
+    MeanPool,
+    ReLU,
+    at_least_float32,
+    dropout,
+)
 
 STEMS = ("imagenet", "small")
 _NORMS = {"conv1": "bn1", "conv2": "bn2", "downsample_0": "downsample_1"}

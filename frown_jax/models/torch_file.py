@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from frown_jax.models.torch_pickle import Machine, Tensor, WeightsError
+from frown_jax.errors import WeightsError
+from frown_jax.models.torch_pickle import Machine, Tensor
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 

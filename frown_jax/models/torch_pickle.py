@@ -14,6 +14,8 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
+from frown_jax.errors import WeightsError
+
 _STORAGES = {
     "FloatStorage": np.float32,
     "DoubleStorage": np.float64,
@@ -26,10 +28,6 @@ _STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-
-
-class WeightsError(ValueError):
-    """A weight file cannot be used; the message names the file, the key and the shapes."""
 
 
 class Storage:

@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from frown_jax.models.classifier import Classifier, Path
-from frown_jax.models.layers import BatchNorm, Conv, Linear, MaxPool, MeanPool, ReLU, at_least_float32, dropout
+from frown_jax.models.layers import (
+    BatchNorm,
+    Conv,
+    Linear,
+    MaxPool,
+    MeanPool,
+    ReLU,
+    at_least_float32,
+    dropout,
+)
 
 # Channels in units of the width; 'pool' halves the side. Torchvision's configuration 'D'.
 LAYERS = (1, 1, "pool", 2, 2, "pool", 4, 4, 4, "pool", 8, 8, 8, "pool", 8, 8, 8, "pool")

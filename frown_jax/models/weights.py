@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from frown_jax.errors import WeightsError
 from frown_jax.models import torch_file
 from frown_jax.models.classifier import Classifier
-from frown_jax.models.torch_file import WeightsError
 from frown_jax.models.vgg import DENSE, VGG
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}

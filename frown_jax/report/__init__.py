@@ -1,1 +1,12 @@
-"""What people look at: tables, figures."""
+"""What people look at: text, tables, figures, pages.
+
+It may import errors, schema, metrics, runtime, faces and runs.
+"""
+
+__all__ = [
+    "draws",
+    "files",
+    "folder",
+    "occurrences",
+    "style",
+]

@@ -13,9 +13,9 @@ import pathlib
 
 from absl import flags, logging
 
-from frown_jax.cli import common
 from frown_jax.report.build import build
 from frown_jax.report.stored import read, refuse_mixture
+from frown_jax.runtime import command
 
 _OUT = flags.DEFINE_string("out", "", "Folder of the report; by default `report` in the first run's directory.")
 _MIXED = flags.DEFINE_bool("mixed_data", False, "Take runs on different data into one report.")
@@ -24,7 +24,7 @@ _STILLS = flags.DEFINE_bool("stills", True, "Write every chart as PNG and SVG to
 
 def _main(arguments: list[str]) -> None:
     if not arguments:
-        common.fail("give at least one run directory (--help tells more)")
+        command.fail("give at least one run directory (--help tells more)")
     runs = [read(pathlib.Path(a)) for a in arguments]
     if not _MIXED.value:
         refuse_mixture(runs)
@@ -35,7 +35,7 @@ def _main(arguments: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    common.run(_main, __doc__ or "", takes_files=True)
+    command.run(_main, __doc__ or "", takes_files=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics.draws import LEVEL
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
+from frown_jax.report.chart import (
+    Chart,
+    choices,
+    chosen,
+    parameters,
+    source,
+    told,
+)
 from frown_jax.report.comparing import EVERYBODY, title
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import PALETTE

@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from frown_jax.metrics.plan import TINY
-from frown_jax.report import action_units, comparing, groups, page, studies, training
+from frown_jax.report import (
+    action_units,
+    comparing,
+    groups,
+    page,
+    published,
+    training,
+)
 from frown_jax.report.comparing import title
 from frown_jax.report.folder import Folder
 from frown_jax.report.stored import Stored
@@ -58,7 +65,7 @@ def headline(run: Stored) -> pd.DataFrame:
             if row["group"] == "" and row["method"] in rows:
                 star = " *" if (row["method"], metric, attribute) in shown else ""
                 name = title(metric) + (f", {attribute}" if attribute else "")
-                rows[row["method"]][name] = studies.interval(row) + star
+                rows[row["method"]][name] = published.interval(row) + star
     return pd.DataFrame(rows.values())
 
 
@@ -76,7 +83,7 @@ def _headline(section: Section, run: Stored) -> None:
         section.say(FACES_NOTE)
     if "draws" in run.tables:
         table = action_units.summary(run, units=False)
-        table = table.assign(value=[studies.interval(row) for _, row in table.iterrows()])
+        table = table.assign(value=[published.interval(row) for _, row in table.iterrows()])
         wide = table[table["metric"].isin(("macro f1", "weighted f1"))]
         wide = wide.pivot_table(
             index="method", columns=["metric", "tested on"], values="value", aggfunc="first", sort=False
@@ -203,7 +210,7 @@ def _training(section: Section, run: Stored) -> None:
 
 
 def _studies(section: Section, run: Stored) -> None:
-    for name, table in (("first", studies.first(run)), ("second", studies.second(run))):
+    for name, table in (("first", published.first(run)), ("second", published.second(run))):
         if len(table):
             section.say("Published: one run on one split, without intervals.")
             section.table(f"{name}-study", table)
@@ -281,7 +288,7 @@ def overview(runs: Sequence[Stored]) -> pd.DataFrame:
                 "methods": len(run.methods),
                 "members": run.curves["member"].nunique() if len(run.curves) else "",
                 "control": run.methods[0] if run.methods else "",
-                "its accuracy": studies.interval(control.iloc[0]) if len(control) else "",
+                "its accuracy": published.interval(control.iloc[0]) if len(control) else "",
                 "training": f"{run.timing['training_seconds']:g} s" if "training_seconds" in run.timing else "",
                 "device": run.versions.get("device", ""),
             }

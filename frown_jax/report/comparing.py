@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics import catalogue
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
+from frown_jax.report.chart import (
+    Chart,
+    choices,
+    chosen,
+    parameters,
+    source,
+    told,
+)
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import CONTROL, GAIN, LOSS, METHOD, PALETTE
 

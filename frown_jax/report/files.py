@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from tqdm import tqdm
 
+from frown_jax.errors import OutcomesError
 from frown_jax.metrics.analysis import Analysis, Settings, analyse
-from frown_jax.metrics.outcomes import Outcomes, OutcomesError
+from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.report import text
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
 
 
 def analyse_and_write(

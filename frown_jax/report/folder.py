@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from frown_jax.report import chart as charts
 from frown_jax.report import page
 from frown_jax.report.chart import Chart
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
 
 # The same figure is the same file every time.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -11,7 +11,14 @@ import pandas as pd
 
 from frown_jax import schema
 from frown_jax.metrics.plan import SEPARATOR, TINY
-from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
+from frown_jax.report.chart import (
+    Chart,
+    choices,
+    chosen,
+    parameters,
+    source,
+    told,
+)
 from frown_jax.report.comparing import EVERYBODY, title
 from frown_jax.report.stored import Stored
 from frown_jax.report.style import LOSS, METHOD, PALETTE, SCALE

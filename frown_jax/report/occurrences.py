@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from frown_jax.faces.action_units import AU_NAMES
 from frown_jax.report.style import clean
-from frown_jax.rundir import RunDir
+from frown_jax.runs.directory import RunDir
 
 
 def text(counts: pd.DataFrame) -> str:

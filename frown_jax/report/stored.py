@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from frown_jax.config import ConfigError
-from frown_jax.rundir import RunDir
+from frown_jax.errors import ConfigError
+from frown_jax.runs.directory import RunDir
 
 _TABLES = (
     "summary", "comparisons", "levelling", "ranks", "choices", "rank_stability", "draws", "contrasts",

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from frown_jax.preemption import EXIT_PREEMPTED
+from frown_jax.runtime.preemption import EXIT_PREEMPTED
 from tests import commands
 
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json", "summary.csv")
@@ -31,7 +31,7 @@ SETTINGS = (
 
 
 def _start(run):
-    return commands.started("frown_jax.cli.launch", *SETTINGS, f"--workdir={run}")
+    return commands.started("frown_jax.launch", *SETTINGS, f"--workdir={run}")
 
 
 def undisturbed(run):

@@ -8,7 +8,9 @@ import warnings
 
 import atheris
 
-with atheris.instrument_imports(include=["frown_jax.data", "frown_jax.models", "frown_jax.config", "frown_jax.cli"]):
+with atheris.instrument_imports(
+    include=["frown_jax.data", "frown_jax.models", "frown_jax.config", "frown_jax.runtime"]
+):
     from tests.fuzz import targets
 
 

@@ -11,19 +11,21 @@ from absl import flags
 from ml_collections import config_flags
 from PIL import Image
 
-from frown_jax import config_check, search
-from frown_jax.cli import common
 from frown_jax.data import store
 from frown_jax.data.ckplus import CkPlusSource
 from frown_jax.data.manifest import ManifestSource
 from frown_jax.data.rafdb import RafDbSource
+from frown_jax.errors import UserError, WeightsError
+from frown_jax.jobs import search
 from frown_jax.models import torch_file
+from frown_jax.runtime import command
+from frown_jax.training import check
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 _BETWEEN = b"\n---\n"  # files of one case
 
-OWN_ERRORS = common.USER_ERRORS
+OWN_ERRORS = (UserError,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +159,7 @@ IMAGE = Target(
 def _weights(data, folder):
     for name in ("w.pth", "w.safetensors"):
         (folder / name).write_bytes(data)
-        with contextlib.suppress(torch_file.WeightsError):
+        with contextlib.suppress(WeightsError):
             torch_file.read(str(folder / name))
 
 
@@ -190,13 +192,13 @@ def _settings(data, _):
     argv = ["launch.py", f"--config={ROOT}/configs/baseline.py:{first}", *(f"--config.{line}" for line in rest[:8])]
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            common.parse(argv, values)
+            command.parse(argv, values)
             config = values["config"].value
-            config_check.validate(config)
+            check.validate(config)
             if search.wanted(config):
                 search.points(config)
         except SystemExit as e:
-            assert e.code == common.EXIT_USAGE and said.getvalue().startswith("error: ")
+            assert e.code == command.EXIT_USAGE and said.getvalue().startswith("error: ")
             assert "Traceback" not in said.getvalue(), said.getvalue()
 
 

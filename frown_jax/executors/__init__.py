@@ -1,1 +1,0 @@
-"""Where the programs of a run are trained: in this process, or as jobs of a cluster."""

@@ -1,0 +1,17 @@
+"""The machine: processes, files, memory, devices, commands.
+
+It may import errors.
+"""
+
+__all__ = [
+    "atomic",
+    "cache",
+    "command",
+    "lease",
+    "memory",
+    "packing",
+    "preemption",
+    "processes",
+    "progress",
+    "resident",
+]
