@@ -186,7 +186,7 @@ def _first_state(table, data, tmp_path):
     run = RunDir(tmp_path / "first")
     run.path.mkdir()
     trainer = ProgramTrainer(0, group, run, dataclasses.replace(data, table=table), _initial)
-    return trainer._engine.init(trainer._members, trainer._pretrained)
+    return trainer.engine.init(trainer.plan.members, trainer.placement.pretrained)
 
 
 def test_a_member_is_the_same_alone_and_beside_members_of_other_sizes(data, tmp_path):

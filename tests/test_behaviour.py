@@ -16,13 +16,14 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from frown_jax import config as configs
 from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset
 from frown_jax.inputs.images import Images
 from frown_jax.jobs.job import ProgramTrainer
-from frown_jax.member import augment, losses
+from frown_jax.member import augment
 from frown_jax.metrics import results_table
 from frown_jax.runs.directory import RunDir
 from frown_jax.training.grid import expand
@@ -147,7 +148,7 @@ def _trained(path, methods, seeds, data):
         state = trainer.train()
         predictions = trainer.predict(state, data, ("test",))
         finishes = run.read_adjustments([s.member for trained in group.specs for s in trained.all])
-        yield predictions, Readout(trainer._engine, state.best, group.specs, finishes)
+        yield predictions, Readout(trainer.engine, state.best, group.specs, finishes)
 
 
 def _fold(images, data=None):
@@ -182,7 +183,7 @@ def _measures(readout, data):
 def _loss_and_gradient(model, params, stats, x, y):
     def loss(params):
         logits = model.apply({"params": params, "batch_stats": stats}, x, train=False)[0]
-        return losses.cross_entropy(logits, y).mean()
+        return softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     return jax.value_and_grad(loss)(params)
 

@@ -1,9 +1,14 @@
+import json
+
 import ml_collections
 import pytest
 
 from configs import baseline
 from frown_jax import config as configs
 from frown_jax.errors import ConfigError
+from frown_jax.inference.ensemble import Ensemble
+from frown_jax.jobs.job import reopen
+from frown_jax.report.stored import read as read_stored
 from frown_jax.runs.directory import RunDir, default_path
 from frown_jax.training import check
 
@@ -87,18 +92,32 @@ def test_a_run_directory_refuses_other_settings(tmp_path):
         RunDir.open(tmp_path / "none")
 
 
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path):
+    """By whatever opens runs: the run's command, evaluate, report, --resume."""
+    c = configs.default()
+    RunDir.create(tmp_path / "run", c, [{}], {})
+    file = tmp_path / "run" / "config.json"
+    kept = json.loads(file.read_text())
+    del kept["format"]  # as the first version left it
+    file.write_text(json.dumps(kept))
+    for begin in (lambda p: RunDir.create(p, c, [{}], {}), RunDir.open, Ensemble, read_stored, reopen):
+        with pytest.raises(ConfigError, match=r"its format is 1, this version reads 2\): use that version") as found:
+            begin(tmp_path / "run")
+        assert "\n" not in str(found.value)
+
+
 def test_metrics_after_the_checkpoint_are_dropped_on_resume(tmp_path):
     run = RunDir(tmp_path)
     for g in (0, 1):
-        run.append_metrics(g, [{"group": g, "epoch": e} for e in range(3)])
+        run.metrics.append(g, [{"program": g, "epoch": e} for e in range(3)])
     with open(tmp_path / "metrics" / "0.jsonl", "a") as file:
-        file.write('{"group": 0, "epo')  # killed in mid-line
-    run.keep_metrics(0, epochs_done=1)
-    run.join_metrics()
+        file.write('{"program": 0, "epo')  # killed in mid-line
+    run.metrics.keep(0, epochs_done=1)
+    run.metrics.join()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert lines == [
-        '{"group": 0, "epoch": 0}',
-        '{"group": 1, "epoch": 0}',
-        '{"group": 1, "epoch": 1}',
-        '{"group": 1, "epoch": 2}',
+        '{"program": 0, "epoch": 0}',
+        '{"program": 1, "epoch": 0}',
+        '{"program": 1, "epoch": 1}',
+        '{"program": 1, "epoch": 2}',
     ]

@@ -14,7 +14,7 @@ def test_states_of_programs(tmp_path):
     parts = run.path / "parts"
     (parts / "0").mkdir(parents=True)
     (parts / "2.failed").write_text("Traceback ...\nValueError: no such thing\n")
-    run.append_metrics(1, [{"group": 1, "epoch": 0, "member": 2}])
+    run.metrics.append(1, [{"program": 1, "epoch": 0, "member": 2}])
     with lease.hold(parts / "1.lease"):  # a job that cut its program trains the second half under no job's number
         found = slurm.states(run)
     assert [s.what for s in found] == ["done", "running", "failed", "missing"]

@@ -147,7 +147,7 @@ def test_every_setting_changes_predictions(tmp_path):
     for index, group in enumerate(groups):
         trainer = ProgramTrainer(index, group, run, data)
         predictions = trainer.predict(trainer.train(), data, ("test",))
-        assert trainer._engine.train._cache_size() == 1  # one compilation, whoever stops when
+        assert trainer.engine.train._cache_size() == 1  # one compilation, whoever stops when
         for method, part in predictions.groupby("method"):
             found[method] = part.filter(like="p_").to_numpy()
     dead = [f"{a} -> {b}" for _, _, a, b in _pairs() if np.abs(found[a] - found[b]).max() < 1e-5]

@@ -148,8 +148,8 @@ def test_members_over_eight_devices_end_as_on_one():
 
 _SPREAD = """
 import jax, numpy as np
-from frown_jax import resident
-from frown_jax.packing import Packing
+from frown_jax.runtime import resident
+from frown_jax.runtime.packing import Packing
 array = np.random.default_rng(0).integers(0, 255, (30, 4, 4, 3)).astype(np.uint8)
 packing = Packing("map", per_member=4)
 assert packing.count == 2

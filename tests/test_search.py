@@ -95,12 +95,12 @@ def run(tmp_path):
     out = RunDir.create(tmp_path / "run", c, search.points(c), {})
     series = {"lr=0.001": [0.7, 0.6, 0.6, 0.9], "lr=0.01": [0.8, 0.81, 0.8, 0.8]}
     rows = [
-        {"group": 0, "epoch": e, "member": s, "method": m, "seed": s, "val_auroc": v + 0.01 * s}
+        {"program": 0, "epoch": e, "member": s, "method": m, "seed": s, "val_auroc": v + 0.01 * s}
         for m, values in series.items()
         for s in c.seeds
         for e, v in enumerate(values)
     ]
-    out.append_metrics(0, rows)
+    out.metrics.append(0, rows)
     return c, out
 
 

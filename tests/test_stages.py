@@ -176,7 +176,7 @@ def test_every_stage_is_trained_kept_and_read_again(toy_data, tmp_path, mitigati
         trainer = ProgramTrainer(0, group, run, toy_data)
         state = trainer.train()
         found.append(trainer.predict(state, toy_data, ("test",)))
-        lines = len(run.read_metrics())
+        lines = len(run.metrics.read())
     assert lines == 2 * (3 if "jtt" in mitigation else 2)
     np.testing.assert_array_equal(*(f.filter(like="p_").to_numpy() for f in found))
     run.write_json(

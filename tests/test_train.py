@@ -27,10 +27,16 @@ class Trainer:
 
     def train(self):
         Trainer.tried.append(self.members)
-        self.run.append_metrics(self.index, [{"group": self.index, "epoch": 0, "member": m} for m in self.members])
+        self.run.metrics.append(self.index, [{"program": self.index, "epoch": 0, "member": m} for m in self.members])
         self.run.checkpoints(self.index).mkdir(parents=True)
         if len(self.members) > Trainer.holds:
             raise Trainer.error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     def predict(self, state, data, splits):
         return pd.DataFrame({"member": self.members})
@@ -55,7 +61,7 @@ def test_a_program_that_does_not_fit_is_halved_until_it_does(job):
     programs = json.loads((job.run.path / "programs.json").read_text())
     assert programs == [[0, 1], [4, 5], [2, 3], [6]]
     assert [job.parts.read(k).predictions["member"].tolist() for k in range(4)] == programs
-    assert sorted(row["member"] for row in job.run.read_metrics()) == list(range(7))  # nothing of what failed
+    assert sorted(row["member"] for row in job.run.metrics.read()) == list(range(7))  # nothing of what failed
     job.train_parts()  # what has ended is not trained again
     assert len(Trainer.tried) == 7
 

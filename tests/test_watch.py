@@ -16,7 +16,7 @@ from frown_jax.runs.tensorboard import TensorBoard
 
 
 def row(epoch, member, method="baseline", **more):
-    return {"group": 0, "epoch": epoch, "member": member, "method": method, "seed": member, **more}
+    return {"program": 0, "epoch": epoch, "member": member, "method": method, "seed": member, **more}
 
 
 def events(path):
@@ -40,16 +40,16 @@ def scalars(folder):
 
 def test_event_files_hold_what_the_metrics_hold_and_forget_what_is_run_again(tmp_path):
     run = RunDir(tmp_path)
-    run.append_metrics(0, [row(0, 0, train_loss=2.0, val_auroc=0.5, best_val_auroc=0.5)])
-    run.watch([TensorBoard(tmp_path / "tb")])  # what was there before is shown too
-    run.append_metrics(0, [row(1, 0, train_loss=1.5, val_auroc=0.6, best_val_auroc=0.6), row(0, 1, "a/b: c", draw=3)])
+    run.metrics.append(0, [row(0, 0, train_loss=2.0, val_auroc=0.5, best_val_auroc=0.5)])
+    run.metrics.watch([TensorBoard(tmp_path / "tb")])  # what was there before is shown too
+    run.metrics.append(0, [row(1, 0, train_loss=1.5, val_auroc=0.6, best_val_auroc=0.6), row(0, 1, "a/b: c", draw=3)])
     first = {"train/loss": 2.0, "val/auroc": 0.5, "best_val_auroc": 0.5}
     second = {"train/loss": 1.5, "val/auroc": 0.6, "best_val_auroc": 0.6}
     found = scalars(tmp_path / "tb")
     assert found == {"baseline/seed0": [(1, first), (2, second)], "a_b_ c/draw3-seed1": [(1, {})]}
-    run.keep_metrics(0, epochs_done=1)
+    run.metrics.keep(0, epochs_done=1)
     assert scalars(tmp_path / "tb")["baseline/seed0"] == [(1, first)]
-    run.append_metrics(0, [row(1, 0, train_loss=1.25)])
+    run.metrics.append(0, [row(1, 0, train_loss=1.25)])
     assert scalars(tmp_path / "tb")["baseline/seed0"][1:] == [(2, {"train/loss": 1.25})]
     (file,) = (tmp_path / "tb" / "baseline").rglob("events*")
     assert events(file)[0].file_version == "brain.Event:2"

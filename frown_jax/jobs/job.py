@@ -25,7 +25,9 @@ from frown_jax.runs.watchers import Watcher
 from frown_jax.runtime import lease, preemption, processes
 from frown_jax.training.build import check_programs
 from frown_jax.training.grid import Program, expand, recut, split
-from frown_jax.training.program import Initial, ProgramTrainer, weights_of_file
+from frown_jax.training.placement import Initial, weights_of_file
+from frown_jax.training.plan import Plan
+from frown_jax.training.program import ProgramTrainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +69,12 @@ class Job:
         if cuts is not None:
             return recut(self.grid, cuts)
         out = []
-        for index, program in enumerate(self.grid):
+        for program in self.grid:
             if program.config.members_per_device != "auto":
                 shares = max(1, jax.device_count() // program.config.devices_per_member)
                 most = int(program.config.members_per_device) * shares
             else:
-                capacity = ProgramTrainer(index, program, self.run, self.data, self.initial).capacity()
+                capacity = Plan.of(program, self.data).capacity()
                 logging.info("memory: %s", capacity)
                 most = capacity.members
             parts = split(program, most)
@@ -118,9 +120,10 @@ class Job:
             if self.has_ended(index):  # while this process waited
                 return True
             try:
-                trainer = ProgramTrainer(index, program, self.run, self.data, self.initial)
-                state = trainer.train()
-                found = Part(trainer.predict(state, self.data, self.splits), trainer.summary(state), trainer.seconds)
+                with ProgramTrainer(index, program, self.run, self.data, self.initial) as trainer:
+                    state = trainer.train()
+                    predictions = trainer.predict(state, self.data, self.splits)
+                    found = Part(predictions, trainer.summary(state), trainer.seconds)
             except (MemoryError, jax.errors.JaxRuntimeError) as e:
                 if not (isinstance(e, MemoryError) or "RESOURCE_EXHAUSTED" in str(e)):
                     raise
@@ -141,7 +144,7 @@ class Job:
             logging.warning("its members train in two programs now, of %d and %d", half, len(whole) - half)
             if processes.is_first():
                 shutil.rmtree(self.run.checkpoints(index), ignore_errors=True)
-            self.run.keep_metrics(index, 0)
+            self.run.metrics.keep(index, 0)
             programs = [*programs[:index], whole[:half], *programs[index + 1 :], whole[half:]]
             self.run.write_json("programs.json", programs)
             return len(programs) - 1
@@ -157,19 +160,19 @@ class Job:
         """
         run, programs = self.run, self.run.read_programs() or []
         with lease.hold(run.path / ".collect.lease", patience=lease.STALE):
-            run.watch(watchers)
+            run.metrics.watch(watchers)
             if not run.is_finished:
                 self._put_together(run, len(programs))
             frame = pd.read_parquet(run.path / "predictions.parquet")
             results = results_table.results(frame, self.data.attributes)
             run.write_csv("results.csv", results)  # last: who finds it finds all
             self.parts.forget()
-            run.forget_metrics()
+            run.metrics.forget_parts()
         return Trained(frame, results, self.data)
 
     def _put_together(self, run: RunDir, count: int) -> None:
         found = [self.parts.read(index) for index in range(count)]
-        run.join_metrics()
+        run.metrics.join()
         frame = pd.concat([part.predictions for part in found], ignore_index=True)
         if frame.empty:
             raise FloatingPointError(f"no member finished an epoch; see {run.path / 'metrics.jsonl'}")
@@ -271,7 +274,7 @@ def train(
     if processes.from_first(job.run.is_finished):
         logging.info("it is finished; nothing is trained")
         return processes.first_then_others(job.collect)
-    job.run.watch(watchers)
+    job.run.metrics.watch(watchers)
     with preemption.graceful():
         job.train_parts()
     for watcher in watchers:

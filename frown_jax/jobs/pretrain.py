@@ -22,8 +22,9 @@ from frown_jax.inference.ensemble import Ensemble
 from frown_jax.jobs.job import train
 from frown_jax.models.build import network
 from frown_jax.models.fold_norms import fold_batch_norms
+from frown_jax.runs.directory import FORMAT
 from frown_jax.runtime import cache, lease, processes
-from frown_jax.training.program import weights_of_file
+from frown_jax.training.placement import weights_of_file
 
 FACES = "faces"
 _IMAGES, _SEED = 6000, 20_200  # of its faces: a seed of their own, so that nobody occurs elsewhere
@@ -61,7 +62,12 @@ def initial(config: FrozenConfigDict) -> dict | None:
 def _of_faces(config: FrozenConfigDict) -> dict:
     own = recipe(config)
     settings = {k: own[k].to_dict() for k in ("model", "optimiser", "schedule", "stopping", "loss", "augment")}
-    settings |= {"faces": own.data.faces.to_dict(), "epochs": own.epochs, "batch_size": own.batch_size}
+    settings |= {
+        "format": FORMAT,
+        "faces": own.data.faces.to_dict(),
+        "epochs": own.epochs,
+        "batch_size": own.batch_size,
+    }
     name = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     path = cache.folder(config.data.cache_dir) / "pretrained" / name
     logging.info("no ImageNet weights: %s is pretrained on emotions of other embedded faces", config.model.name)

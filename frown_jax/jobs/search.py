@@ -119,7 +119,7 @@ def table(config: ConfigDict, run: RunDir) -> pd.DataFrame:
       The searched values; val_auroc (mean over seeds) and its sd; epochs (mean); training, the method that it is read
       from in the run's tables.
     """
-    epochs = pd.DataFrame(run.read_metrics()).sort_values("epoch", kind="stable")
+    epochs = pd.DataFrame(run.metrics.read()).sort_values("epoch", kind="stable")
     series = {key: [float(v) for v in part["val_auroc"]] for key, part in epochs.groupby(["method", "seed"])}
     rows = []
     for combination in combinations(config):

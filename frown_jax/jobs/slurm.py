@@ -155,7 +155,7 @@ def states(run: RunDir) -> list[State]:
 
 
 def _epochs(run: RunDir, index: int) -> int:
-    return max((row["epoch"] + 1 for row in run.read_metrics(index)), default=0)
+    return max((row["epoch"] + 1 for row in run.metrics.read(index)), default=0)
 
 
 def table(found: Iterable[State]) -> str:

@@ -10,25 +10,6 @@ PER_COUNT, PER_WEIGHT, PER_KNOWN = range(3)
 NORMALISERS = {"count": PER_COUNT, "weight": PER_WEIGHT, "known": PER_KNOWN}
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy, unreduced.
-
-    Args:
-      logits: float [..., K].
-      labels: int [...], class codes 0 to K - 1.
-
-    Returns:
-      float32 [...], in nats.
-
-    >>> import jax.numpy as jnp
-    >>> round(float(cross_entropy(jnp.zeros((1, 4)), jnp.array([2]))[0]), 4)
-    1.3863
-    """
-    logits = logits.astype(jnp.float32)
-    picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - picked
-
-
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Sigmoid cross-entropy of each label, unreduced; an unknown label gives 0, and no gradient.
 

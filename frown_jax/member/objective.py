@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from optax.losses import softmax_cross_entropy_with_integer_labels
 
 from frown_jax.member import heads, losses
 from frown_jax.member.penalties import PENALTIES
@@ -108,7 +109,8 @@ def _of_heads(logits: jax.Array, labels: jax.Array, groups: jax.Array, o: Object
     """
     each = logits.reshape(logits.shape[0], -1, classes)
     own = jnp.take_along_axis(each, jnp.maximum(groups, 0)[:, None, None], 1)[:, 0]
-    independent = losses.cross_entropy(jnp.where((groups >= 0)[:, None], own, each.sum(1)), labels)
+    chosen = jnp.where((groups >= 0)[:, None], own, each.sum(1)).astype(jnp.float32)
+    independent = softmax_cross_entropy_with_integer_labels(chosen, labels)
     joint = jax.nn.log_softmax(logits.astype(jnp.float32)).reshape(each.shape)
     of_class = jnp.take_along_axis(joint, labels[:, None, None], 2)[..., 0]  # [B, G]
     of_both = jnp.take_along_axis(of_class, jnp.maximum(groups, 0)[:, None], 1)[:, 0]
@@ -159,7 +161,7 @@ def example_losses(logits: jax.Array, labels: jax.Array, groups: jax.Array, o: O
     logits = logits.astype(jnp.float32)
     shaped = logits + o.offsets[jnp.where(groups >= 0, groups, len(o.offsets) - 1)]
     shaped = o.scale * (shaped - o.margins * jax.nn.one_hot(labels, classes))
-    return _focused(losses.cross_entropy(shaped, labels), o)
+    return _focused(softmax_cross_entropy_with_integer_labels(shaped, labels), o)
 
 
 def group_means(

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.losses import softmax_cross_entropy_with_integer_labels
 from scipy import special
 
 from frown_jax.member import losses
@@ -37,8 +38,8 @@ def auroc(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 def mean_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean cross-entropy over the known labels, nats; 0 if there are none."""
-    entropy = losses.binary_cross_entropy if labels.ndim == 2 else losses.cross_entropy
-    return _mean(entropy(logits, labels), labels >= 0)
+    entropy = losses.binary_cross_entropy if labels.ndim == 2 else softmax_cross_entropy_with_integer_labels
+    return _mean(entropy(logits.astype(jnp.float32), labels), labels >= 0)
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:

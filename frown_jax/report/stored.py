@@ -128,7 +128,7 @@ def read(path: pathlib.Path) -> Stored:
         data=_json(path / "data.json"),
         timing=_json(path / "timing.json"),
         tables=tables,
-        curves=pd.DataFrame(run.read_metrics()),
+        curves=pd.DataFrame(run.metrics.read()),
         predictions=shown[shown["split"] == "test"] if "split" in shown else shown,
         missing=tuple(missing),
     )

@@ -1,6 +1,6 @@
 """The run directory: what a run leaves behind, and what lets it continue.
 
-config.json          every setting, the grid's points, the command's overrides
+config.json          every setting, the grid's points, the command's overrides, the format of this directory
 versions.json        software, device, git state: of the beginning, and what differed whenever the run went on
 data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
@@ -25,17 +25,15 @@ timing.json          wall time (kept apart: all other files are the same bytes i
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -47,7 +45,7 @@ import frown_jax
 from frown_jax.errors import ConfigError
 from frown_jax.inputs.trunk import Trunk
 from frown_jax.posthoc.adjustment import Adjustment
-from frown_jax.runs.watchers import Watcher
+from frown_jax.runs.metrics_log import MetricsLog
 from frown_jax.runtime import atomic, cache, processes
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
@@ -93,12 +91,21 @@ def versions() -> dict:
     }
 
 
+# Goes up when files of a run change their names or their contents: an older run is then refused, never misread.
+FORMAT = 2
+
+
 class RunDir:
-    """A run directory, created or continued."""
+    """A run directory, created or continued.
+
+    Attributes:
+      path: of the directory.
+      metrics: of training.
+    """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
-        self._watchers: tuple[Watcher, ...] = ()
+        self.metrics = MetricsLog(path)
 
     @classmethod
     def made(cls, path: pathlib.Path) -> RunDir:
@@ -112,7 +119,8 @@ class RunDir:
         """Makes the directory, or continues one of the same settings.
 
         Raises:
-          ConfigError: it cannot be written, or holds a run with other settings (the difference is shown).
+          ConfigError: it cannot be written, or holds a run with other settings (the difference is shown) or of
+            another version's format.
         """
         try:
             run = cls.made(path)
@@ -123,12 +131,14 @@ class RunDir:
             raise ConfigError(f"--workdir={path} cannot be written ({e.strerror}): choose another folder") from None
         new = {"config": _as_json(config), "points": json.loads(json.dumps(points))}
         if run.config_path.exists():
+            run._refuse_format()
             old = run.read_config()
             run._refuse_difference(_flat(old["config"]), _flat(new["config"]))
             if old["points"] != new["points"]:
                 raise ConfigError(f"{path} holds a run over other points: choose another --workdir")
         else:
-            run.write_json("config.json", {**new, "overrides": json.loads(json.dumps(overrides, default=str))})
+            told = json.loads(json.dumps(overrides, default=str))
+            run.write_json("config.json", {"format": FORMAT, **new, "overrides": told})
         return run
 
     @classmethod
@@ -136,12 +146,21 @@ class RunDir:
         """An existing run.
 
         Raises:
-          ConfigError: there is no run.
+          ConfigError: there is no run, or one of another version's format.
         """
         run = cls(path)
         if not run.config_path.is_file():
             raise ConfigError(f"--run={path}: there is no run (no config.json)")
+        run._refuse_format()
         return run
+
+    def _refuse_format(self) -> None:
+        found = self.read_config().get("format", 1)
+        if found != FORMAT:
+            raise ConfigError(
+                f"{self.path} was made by another version of frown_jax (its format is {found}, this version reads "
+                f"{FORMAT}): use that version (versions.json names it), or run its command again with another --workdir"
+            )
 
     def _refuse_difference(self, old: dict, new: dict) -> None:
         changed = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in _NOT_COMPARED]
@@ -154,7 +173,7 @@ class RunDir:
         return self.path / "config.json"
 
     def read_config(self) -> dict:
-        """{'config': ..., 'points': [...], 'overrides': ...}."""
+        """{'format': ..., 'config': ..., 'points': [...], 'overrides': ...}."""
         return json.loads(self.config_path.read_text())
 
     def config(self) -> ConfigDict:
@@ -222,65 +241,6 @@ class RunDir:
 
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         self.replace(name, lambda p: table.to_parquet(p, index=False))
-
-    def read_metrics(self, program: int | None = None) -> list[dict]:
-        """A row an epoch and member; a line that was being written when a run was killed is left out.
-
-        `program`: of one program alone, while the run trains.
-        """
-        whole, rows = self.path / "metrics.jsonl", []
-        for path in [whole] if whole.is_file() else self._metrics(program):
-            for line in path.read_text().splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    rows.append(json.loads(line))
-        return rows if program is None else [row for row in rows if row["program"] == program]
-
-    def _metrics(self, program: int | None = None) -> list[pathlib.Path]:
-        pattern = "*.jsonl" if program is None else f"{program}.jsonl"
-        return sorted((self.path / "metrics").glob(pattern), key=lambda p: int(p.stem))
-
-    def watch(self, watchers: Sequence[Watcher]) -> None:
-        """Tells others of every epoch from now on."""
-        self._watchers = tuple(watchers)
-        for watcher in watchers:
-            watcher.restart(self.read_metrics())
-
-    def keep_metrics(self, program: int, epochs_done: int) -> None:
-        """Drops metrics of epochs that are not in the checkpoint: they will be run again."""
-        path = self.path / "metrics" / f"{program}.jsonl"
-        if not path.is_file():
-            return
-        lines, kept = path.read_text().splitlines(), []
-        for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
-                if json.loads(line)["epoch"] < epochs_done:
-                    kept.append(line)
-        if len(kept) < len(lines):
-            self.write_text(f"metrics/{program}.jsonl", "".join(line + "\n" for line in kept))
-            for watcher in self._watchers:
-                watcher.restart(self.read_metrics())
-
-    def append_metrics(self, program: int, rows: Sequence[dict]) -> None:
-        """Rows of one epoch of a program."""
-        if not processes.is_first():
-            return
-        path = self.path / "metrics" / f"{program}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        with open(path, "a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        for watcher in self._watchers:
-            watcher.add(rows)
-
-    def join_metrics(self) -> None:
-        """Puts the programs' metrics into one file."""
-        if not (self.path / "metrics.jsonl").is_file():
-            self.write_text("metrics.jsonl", "".join(p.read_text() for p in self._metrics()))
-
-    def forget_metrics(self) -> None:
-        """Takes the programs' own files away."""
-        shutil.rmtree(self.path / "metrics", ignore_errors=True)
 
     def record_versions(self) -> None:
         """Keeps with what the run was begun, and what was different whenever it went on."""

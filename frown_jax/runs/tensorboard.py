@@ -9,13 +9,11 @@ import struct
 import time
 from collections.abc import Sequence
 
-from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
 
 from frown_jax.runs.watchers import Row, values
-
-_MASK = 0xA282EAD8
 
 
 class TensorBoard:
@@ -64,5 +62,4 @@ def _framed(event: Event) -> bytes:
 
 
 def _checksum(data: bytes) -> bytes:
-    crc = crc32c(data)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF)
+    return struct.pack("<I", masked_crc32c(data))

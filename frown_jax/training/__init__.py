@@ -9,6 +9,8 @@ __all__ = [
     "compile",
     "engine",
     "grid",
+    "placement",
+    "plan",
     "predictions",
     "program",
     "readout",

@@ -75,12 +75,12 @@ class Readout:
             predictor = gather(predictor, np.asarray(chosen))
         arrays = (predictor, padded_codes, padded_rows)
         padded = packing.cut(pad(arrays, packing.up(len(chosen))))
-        inputs = resident.put(fold.inputs, packing)
-        if penultimate:
-            found = processes.local(self._engine.describe(*padded, inputs))
-        else:
-            logits = processes.local(self._engine.predict(*padded, inputs))
-            found = {"logits": logits, "penultimate": np.zeros((*logits.shape[:2], 0), np.float32)}
+        with resident.lent(fold.inputs, packing) as inputs:
+            if penultimate:
+                found = processes.local(self._engine.describe(*padded, inputs))
+            else:
+                logits = processes.local(self._engine.predict(*padded, inputs))
+                found = {"logits": logits, "penultimate": np.zeros((*logits.shape[:2], 0), np.float32)}
         of = {i: (k, len(r)) for k, (i, r) in enumerate(zip(chosen, rows, strict=True))}
         return {i: Outputs(found["logits"][k, :n], found["penultimate"][k, :n]) for i, (k, n) in of.items()}
 
