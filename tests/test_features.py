@@ -46,9 +46,9 @@ def _trained(tmp_path, data, name, how, **fields):
     (group,) = expand(c, [{}, {"optimiser.learning_rate": 0.01}])
     run = RunDir(tmp_path / f"{name}-{how}")
     run.path.mkdir(exist_ok=True)
-    trainer = ProgramTrainer(0, group, run, data, _initial)
-    state = trainer.train()
-    return state, trainer.predict(state, data, ("test",))
+    with ProgramTrainer(0, group, run, data, _initial) as trainer:
+        state = trainer.train()
+        return state, trainer.predict(state, data, ("test",))
 
 
 @pytest.mark.parametrize("name", ["vgg16", pytest.param("resnet10", marks=pytest.mark.slow)])
@@ -117,6 +117,7 @@ def test_rows_outside_the_device_are_the_same_rows():
     take = jax.jit(jax.vmap(resident.take, (None, 0)))
     np.testing.assert_array_equal(take(near, rows), array[np.asarray(rows)])
     np.testing.assert_array_equal(take(far, rows), array[np.asarray(rows)])
+    resident.release(far)
 
 
 @pytest.mark.parametrize("how", ["cached", pytest.param("computed", marks=pytest.mark.slow)])
@@ -129,6 +130,21 @@ def test_training_from_outside_the_device_is_the_same_training(tmp_path, monkeyp
     assert int(near.best.epoch[0]) >= 0
     columns = [c for c in p if c.startswith("p_")]
     np.testing.assert_allclose(p[columns], q[columns], atol=1e-6)
+    assert not resident._OUTSIDE  # what stood in for the devices is let go of
+
+
+def test_a_plan_knows_where_rows_will_lie():
+    """Shapes without arrays say what arrays become, wherever they fit."""
+    array = np.zeros((20, 3), np.float32)
+    for limit in (1e9, 10):
+        real, planned = (
+            resident.put(array, Packing("map"), limit),
+            resident.abstract(array.shape, array.dtype, Packing("map"), limit),
+        )
+        assert jax.tree.structure(real) == jax.tree.structure(planned)
+        for a, b in zip(jax.tree.leaves(real), jax.tree.leaves(planned), strict=True):
+            assert (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
+        resident.release(real)
 
 
 def test_what_changes_images_needs_them_computed():
