@@ -18,10 +18,14 @@ SMOKE = ("--config=configs/baseline.py:runlocal", f"--config.data.cache_dir={CAC
 BAD = [
     (("--config=configs/baseline.py", "--config.epoch=3"), r"no field 'epoch'; did you mean 'epochs'"),
     (("--config=configs/baseline.py", "--config.zzz=3"), r"no field 'zzz'; --print_config"),
-    (("--config=configs/baseline.py", "--config.batch_size=0"), r"--config.batch_size is 0: it must be at least 1"),
-    (("--config=configs/baseline.py", "--config.batch_size=many"), r"batch_size"),
+    (("--config=configs/baseline.py", "--config.batch_size=0"), r"--config.batch_size is 0: a whole number from 1 to"),
+    (("--config=configs/baseline.py", "--config.batch_size=many"), r"--config.batch_size is 'many': a whole number"),
     (("--config=configs/baseline.py", "--config.model.image_size=31"), r"--config.model.image_size is 31"),
-    (("--config=configs/baseline.py", "--config.seeds=(1,1)"), r"a seed occurs twice"),
+    (("--config=configs/baseline.py", "--config.seeds=(1,1)"), r"--config.seeds is \(1, 1\): 1 occurs twice"),
+    (
+        ("--config=configs/baseline.py", "--config.seeds=4"),
+        r"--config.seeds is 4: write --config.seeds='\(0,1,2,3\)', or :seeds=4 after the config file",
+    ),
     (("--config=configs/baseline.py", "--config.data.faces.joint=even"), r"data.faces.joint is 'even'"),
     (
         ("--config=configs/baseline.py:runlocal", "--config.data.attributes=('hair',)"),

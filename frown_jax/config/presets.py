@@ -5,8 +5,8 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from frown_jax.config.arguments import parse_arg
-from frown_jax.config.fields import AU_DATA, FIDELITIES, default
-from frown_jax.errors import ConfigError
+from frown_jax.config.fields import SETTINGS, default
+from frown_jax.config.words import AU_DATA
 
 
 def set_fidelity(c: ConfigDict, fidelity: str) -> None:
@@ -20,8 +20,7 @@ def set_fidelity(c: ConfigDict, fidelity: str) -> None:
     Raises:
       ConfigError: unknown.
     """
-    if fidelity not in FIDELITIES:
-        raise ConfigError(f"--config.fidelity is {fidelity!r}: one of {', '.join(FIDELITIES)}")
+    SETTINGS["fidelity"].validate(fidelity)
     c.fidelity = fidelity
     if fidelity == "sound":
         c.seeds = tuple(range(16))

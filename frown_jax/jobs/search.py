@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from frown_jax.config import SEARCHED
+from frown_jax.config import RANGES, SEARCHED, SETTINGS
 from frown_jax.errors import ConfigError
 from frown_jax.runs.directory import RunDir
 from frown_jax.training import check
 
 Combination = dict[str, Any]  # by name in the section
-RANGES = ("uniform", "log")
 HPARAMS = "hparams.json"
 
 
@@ -35,13 +34,15 @@ def combinations(config: ConfigDict) -> list[Combination]:
       ConfigError: a value that training refuses, a range without a budget.
     """
     values = {name: config.search[name] for name in SEARCHED if config.search[name]}
+    for name, tried in values.items():
+        SETTINGS[f"search.{name}"].validate(tried)
     ranges = {name for name, v in values.items() if v[0] in RANGES}
     budget = config.search.budget
     if ranges and not budget:
         raise ConfigError(f"--config.search.{min(ranges)} is a range: say how many to draw with --config.search.budget")
     if budget and ranges:
         rng = np.random.default_rng(config.search.seed)
-        found = [{name: _drawn(name, v, rng) for name, v in values.items()} for _ in range(budget)]
+        found = [{name: _drawn(v, rng) for name, v in values.items()} for _ in range(budget)]
     else:
         found = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
         if budget and budget < len(found):
@@ -52,11 +53,9 @@ def combinations(config: ConfigDict) -> list[Combination]:
     return found
 
 
-def _drawn(name: str, values: tuple, rng: np.random.Generator) -> Any:
+def _drawn(values: tuple, rng: np.random.Generator) -> Any:
     if values[0] not in RANGES:
         return values[rng.integers(len(values))]
-    if len(values) != 3 or not 0 <= values[1] < values[2] or (values[0] == "log" and values[1] <= 0):
-        raise ConfigError(f"--config.search.{name} is {values}: ('uniform', LOW, HIGH), or ('log', LOW, HIGH) above 0")
     low, high = values[1:]
     if values[0] == "uniform":
         return float(rng.uniform(low, high))

@@ -6,8 +6,6 @@ import numpy as np
 
 from frown_jax.data.annotations import Annotations, effective_weight
 
-CLASS_WEIGHTS = ("none", "inverse", "effective_number", "repo")
-
 
 def from_counts(how: str, counts: np.ndarray) -> np.ndarray:
     """Weight of each class from its count in training.
@@ -37,7 +35,7 @@ def from_counts(how: str, counts: np.ndarray) -> np.ndarray:
     if how == "repo":
         powers = np.where(present, np.exp(inverse), 0)
         return (powers / powers.sum()).astype(np.float32)
-    raise ValueError(f"loss.class_weights is {how!r}: one of {', '.join(CLASS_WEIGHTS)}")
+    raise ValueError(f"there are no class weights {how!r}")
 
 
 def of(how: str, data: Annotations) -> np.ndarray:

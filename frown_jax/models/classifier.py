@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from frown_jax.models.layers import at_least_float32
 
-TRAINABLE = ("all", "last_block", "head")
 PARTS = ("all", "trunk", "head")
 
 Path = tuple[str, ...]  # of module names

@@ -24,7 +24,6 @@ from frown_jax.models.layers import (
     dropout,
 )
 
-STEMS = ("imagenet", "small")
 _NORMS = {"conv1": "bn1", "conv2": "bn2", "downsample_0": "downsample_1"}
 
 

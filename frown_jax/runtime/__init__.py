@@ -1,6 +1,6 @@
 """The machine: processes, files, memory, devices, commands.
 
-It may import errors.
+It may import errors and config.
 """
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from frown_jax import errors
+from frown_jax import config, errors
 from frown_jax.errors import UserError
 from frown_jax.runtime import logs
 from frown_jax.runtime.preemption import EXIT_PREEMPTED, PreemptedError
@@ -36,11 +36,42 @@ def _without_traceback(message: str) -> str:
     return f"--config: the config file failed with {kind}: {text}\n\n{message}"
 
 
+def _check_bare_numbers(argv: list[str]) -> None:
+    """Refuses a number where a setting is a tuple: --config.seeds=4 would become the one seed 4, and not four seeds.
+
+    Raises:
+      ConfigError: names the setting and how to write it.
+    """
+    for flag, following in zip(argv, [*argv[1:], ""], strict=True):
+        found = re.fullmatch(r"--?config\.([\w.]+)(=.*)?", flag, re.DOTALL)
+        setting = config.SETTINGS.get(found[1]) if found else None
+        if found is None or setting is None or not isinstance(setting.default, tuple):
+            continue
+        text = found[2].removeprefix("=") if found[2] else following
+        try:
+            value = int(text) if text.isdecimal() else float(text)
+        except ValueError:
+            continue
+        setting.validate(value)
+
+
+def _check_type(message: str) -> None:
+    """Fails in the words of the setting, if the error is that a setting's flag was given text of another type."""
+    found = re.match(r"flag --config\.([\w.]+)=(.*?): ", message, re.DOTALL)
+    if found and found[1] in config.SETTINGS:
+        try:
+            config.SETTINGS[found[1]].validate(found[2])
+        except UserError as e:
+            fail(e)
+
+
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Flag parsing whose failures are one line: a typo in --config.x, a config argument that does not exist."""
     try:
+        _check_bare_numbers(argv)
         return values(argv)
     except flags.Error as e:
+        _check_type(str(e))
         fail(_without_traceback(str(e)))
     except (AttributeError, KeyError) as e:
         guess = re.search(r'Did you mean "(\S+)" instead of "(\S+)"', str(e))  # ml_collections' own, wrapped in repr

@@ -188,8 +188,8 @@ def _settings(data, _):
     """A case is an argument for the config, then a line an override."""
     first, *rest = data.decode("utf-8", "replace").split("\n")
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, flag_values=values)
     argv = ["launch.py", f"--config={ROOT}/configs/baseline.py:{first}", *(f"--config.{line}" for line in rest[:8])]
+    config_flags.DEFINE_config_file("config", None, flag_values=values, sys_argv=argv)
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
             command.parse(argv, values)
