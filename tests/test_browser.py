@@ -86,7 +86,7 @@ def test_a_page_opens_without_errors_or_requests_and_fits(browser, pages, name, 
     urls = {e["params"]["request"]["url"] for e in sent if e["method"] == "Network.requestWillBeSent"}
     assert {u for u in urls if not u.startswith(("file:", "data:"))} == set()
     headings = [h.text for h in browser.find_elements("css selector", "section > h2")]
-    for section in build.PARTS:
+    for section in build.SECTIONS:
         assert any(h == section or h.endswith(f": {section}") for h in headings)
     for figure in browser.find_elements("css selector", "figure.chart"):
         marks = "return arguments[0].querySelectorAll('.drawing svg path, .drawing svg line').length"

@@ -25,7 +25,7 @@ from frown_jax.report.folder import Folder
 from tests.pages import self_contained
 from tests.runs import CLASSES, drawn, finished
 
-SECTIONS = tuple(build.PARTS)
+SECTIONS = tuple(build.SECTIONS)
 
 
 def charts_of(text):

@@ -27,15 +27,15 @@ _FAIRNESS = ("accuracy_difference", "worst_group_accuracy", "generalized_equal_o
 _GENERATED = ("faces", "face_sequences")
 _FACTS = ["what", "value"]
 
-Part = Callable[["Section", Stored], None]
+Fill = Callable[["SectionWriter", Stored], None]
 
 
-class Section:
-    """One section of the page, and its files.
+class SectionWriter:
+    """Writes one section of the page, and its files.
 
     Attributes:
       out: the report's folder.
-      name: its heading.
+      name: the section's heading.
     """
 
     def __init__(self, out: Folder, name: str, prefix: str):
@@ -78,7 +78,7 @@ def _shown(run: Stored) -> set[tuple[str, str, str]]:
     return set(zip(own["method"], own["metric"], own["attribute"], strict=True))
 
 
-def _headline(section: Section, run: Stored) -> None:
+def _headline(section: SectionWriter, run: Stored) -> None:
     if run.data.get("name") in _GENERATED:
         section.say(FACES_NOTE)
     if "draws" in run.tables:
@@ -102,7 +102,7 @@ def _headline(section: Section, run: Stored) -> None:
     section.latex("headline", table)
 
 
-def _differences(section: Section, run: Stored) -> None:
+def _differences(section: SectionWriter, run: Stored) -> None:
     if "contrasts" in run.tables and len(run.tables["contrasts"]):
         section.say("Training sets against each other, on the same test images; p-values are corrected (Holm).")
         pairs = action_units.contrasts(run)
@@ -125,7 +125,7 @@ def _differences(section: Section, run: Stored) -> None:
             section.chart(f"difference-{name}", comparing.difference_chart(own), caption, "attribute")
 
 
-def _tradeoffs(section: Section, run: Stored) -> None:
+def _tradeoffs(section: SectionWriter, run: Stored) -> None:
     if len(run.methods) < 2 or "summary" not in run.tables or not run.attributes:
         section.say("It takes two methods and an attribute.")
         return
@@ -136,7 +136,7 @@ def _tradeoffs(section: Section, run: Stored) -> None:
     section.chart("tradeoff", comparing.tradeoff_chart(table), caption, "attribute")
 
 
-def _levelling(section: Section, run: Stored) -> None:
+def _levelling(section: SectionWriter, run: Stored) -> None:
     if "levelling" not in run.tables:
         section.say("It takes two methods and an attribute.")
         return
@@ -146,7 +146,7 @@ def _levelling(section: Section, run: Stored) -> None:
                   "attribute")  # fmt: skip
 
 
-def _selection(section: Section, run: Stored) -> None:
+def _selection(section: SectionWriter, run: Stored) -> None:
     there = False
     if "ranks" in run.tables and len(table := comparing.ranks(run)):
         there = True
@@ -164,7 +164,7 @@ def _selection(section: Section, run: Stored) -> None:
         section.say("It takes several methods, several seeds and validation data: there is nothing to rank.")
 
 
-def _groups(section: Section, run: Stored) -> None:
+def _groups(section: SectionWriter, run: Stored) -> None:
     if not run.attributes:
         section.say("The data has no attributes: there are no groups to compare.")
         return
@@ -189,7 +189,7 @@ def _groups(section: Section, run: Stored) -> None:
                       "cells")  # fmt: skip
 
 
-def _predictions(section: Section, run: Stored) -> None:
+def _predictions(section: SectionWriter, run: Stored) -> None:
     if not run.methods or "emotion" not in run.predictions:
         section.say("There are no predictions of one class an image: no confusion, no calibration.")
         return
@@ -200,7 +200,7 @@ def _predictions(section: Section, run: Stored) -> None:
     section.chart("reliability", chart, "Calibration by group: how often it is right when it is how sure", "attribute")
 
 
-def _training(section: Section, run: Stored) -> None:
+def _training(section: SectionWriter, run: Stored) -> None:
     if run.curves.empty:
         section.say("metrics.jsonl is missing: there are no curves.")
         return
@@ -209,7 +209,7 @@ def _training(section: Section, run: Stored) -> None:
                   "measure")  # fmt: skip
 
 
-def _studies(section: Section, run: Stored) -> None:
+def _studies(section: SectionWriter, run: Stored) -> None:
     for name, table in (("first", published.first(run)), ("second", published.second(run))):
         if len(table):
             section.say("Published: one run on one split, without intervals.")
@@ -222,7 +222,7 @@ def _studies(section: Section, run: Stored) -> None:
     )
 
 
-def _explanations(section: Section, run: Stored) -> None:
+def _explanations(section: SectionWriter, run: Stored) -> None:
     folders = sorted(p for p in (run.path / "explanations").glob("*") if (p / "index.html").is_file())
     if not folders:
         section.say(f"There are none: python -m frown_jax.explain --run={run.path}")
@@ -231,7 +231,7 @@ def _explanations(section: Section, run: Stored) -> None:
             section.out.add(section.name, page.picture(picture, f"{folder.name}: {picture.stem}"))
 
 
-def _configuration(section: Section, run: Stored) -> None:
+def _configuration(section: SectionWriter, run: Stored) -> None:
     facts = {
         "folder": run.path,
         "data": f"{run.data.get('name', '')} {run.data.get('fingerprint', '')}",
@@ -260,7 +260,7 @@ def _cost(run: Stored) -> dict[str, str]:
     }
 
 
-PARTS: dict[str, Part] = {
+SECTIONS: dict[str, Fill] = {
     "Headline": _headline,
     "Against the control": _differences,
     "Accuracy and fairness": _tradeoffs,
@@ -314,6 +314,6 @@ def build(runs: Sequence[Stored], path: pathlib.Path, stills: bool = True) -> pa
     for run in runs:
         seen[run.name] = seen.get(run.name, 0) + 1
         name = run.name if seen[run.name] == 1 else f"{run.name}-{seen[run.name]}"
-        for heading, part in PARTS.items():
-            part(Section(out, f"{name}: {heading}" if len(runs) > 1 else heading, name), run)
+        for heading, fill in SECTIONS.items():
+            fill(SectionWriter(out, f"{name}: {heading}" if len(runs) > 1 else heading, name), run)
     return out.finish()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,11 +174,6 @@ def records(data: pd.DataFrame) -> list[dict[str, Any]]:
     """The same as Vega takes it: an object a row."""
     full = [[c["of"][k] for k in c["at"]] if isinstance(c, dict) else c for c in columns(data).values()]
     return [dict(zip(data.columns, row, strict=True)) for row in zip(*full, strict=True)]
-
-
-def script(spec: dict) -> str:
-    """JSON that can stand in an HTML script element: no text in it ends the element."""
-    return json.dumps(spec, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def png(svg: str) -> bytes:

@@ -43,11 +43,11 @@ class Folder:
         self.run = RunDir.made(path)
         self.stills = stills
         self._title = title
-        self._sections: dict[str, list[str]] = {}
+        self._sections: dict[str, list[page.Part]] = {}
 
     def say(self, section: str, text: str) -> None:
         """A paragraph."""
-        self._sections.setdefault(section, []).append(page.paragraph(text))
+        self.add(section, page.Paragraph(text))
 
     def table(self, section: str, name: str, frame: pd.DataFrame, columns: Sequence[str] = ()) -> None:
         """A CSV file; on the page, some of its columns."""
@@ -60,15 +60,14 @@ class Folder:
 
     def show(self, section: str, frame: pd.DataFrame) -> None:
         """A table on the page."""
-        self._sections.setdefault(section, []).append(page.table(frame))
+        self.add(section, page.table(frame))
 
     def picture(self, section: str, name: str, figure: Figure, caption: str) -> None:
         """PNG and SVG files; the PNG is on the page."""
         self.run.replace(f"{name}.png", lambda p: figure.savefig(p, format="png", dpi=110))
         with matplotlib.rc_context(_SVG):
             self.run.replace(f"{name}.svg", lambda p: figure.savefig(p, format="svg", metadata={"Date": None}))
-        fragment = page.picture(self.run.path / f"{name}.png", caption)
-        self._sections.setdefault(section, []).append(fragment)
+        self.add(section, page.picture(self.run.path / f"{name}.png", caption))
 
     def chart(
         self, section: str, name: str, chart: Chart, caption: str, stills: Sequence[Mapping[str, str]] = ({},)
@@ -93,13 +92,13 @@ class Folder:
             first = first or svg
             self.run.replace(f"{file}.png", lambda path, png=png: path.write_bytes(png))
             self.run.write_text(f"{file}.svg", svg)
-        self._sections.setdefault(section, []).append(page.chart(name, chart, caption, first))
+        self.add(section, page.chart(name, chart, caption, first))
 
-    def add(self, section: str, fragment: str) -> None:
-        """HTML of `report.page`."""
-        self._sections.setdefault(section, []).append(fragment)
+    def add(self, section: str, part: page.Part) -> None:
+        """Puts a part at the end of a section, which begins with its first part."""
+        self._sections.setdefault(section, []).append(part)
 
     def finish(self) -> pathlib.Path:
         """Writes index.html, and returns its path."""
-        self.run.write_text("index.html", page.page(self._title, self._sections))
+        self.run.write_text("index.html", page.render(self._title, page.numbered(self._sections)))
         return self.run.path / "index.html"
