@@ -18,11 +18,15 @@ CLASSES = schema.EMOTIONS
 UNITS = ("AU1", "AU12")
 
 
-def predicted(methods, seeds, images=60, seed=0, split="test"):
-    """Predictions of members that are right about as often as their number says."""
+def predicted(methods, seeds, images=60, seed=0, split="test", called=None):
+    """Predictions of members that are right about as often as their number says.
+
+    `called` are other names of classes, attributes and groups.
+    """
+    classes, known = _names(called)
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 7, images)
-    people = {a: np.array(v, object)[rng.integers(0, len(v), images)] for a, v in schema.ATTRIBUTES.items()}
+    people = {a: np.array(v, object)[rng.integers(0, len(v), images)] for a, v in known.items()}
     parts = []
     for m, method in enumerate(methods):
         for s in range(seeds):
@@ -30,13 +34,20 @@ def predicted(methods, seeds, images=60, seed=0, split="test"):
             right = rng.random(images) < 0.3 + 0.5 * m / len(methods)
             p[right, truth[right]] += 1
             p /= p.sum(1, keepdims=True)
-            frame = pd.DataFrame({f"p_{c}": p[:, k].astype(np.float32) for k, c in enumerate(CLASSES)})
+            frame = pd.DataFrame({f"p_{c}": p[:, k].astype(np.float32) for k, c in enumerate(classes)})
             frame = frame.assign(member=m * seeds + s, method=method, seed=s, split=split, **people)
             frame["id"] = [f"i{i}" for i in range(images)]
-            frame["emotion"] = np.array(CLASSES, object)[truth]
-            frame["prediction"] = np.array(CLASSES, object)[p.argmax(1)]
+            frame["emotion"] = np.array(classes, object)[truth]
+            frame["prediction"] = np.array(classes, object)[p.argmax(1)]
             parts.append(frame)
     return pd.concat(parts, ignore_index=True)
+
+
+def _names(called):
+    """Classes, and groups of each attribute."""
+    called = called or {}
+    known = {called.get(a, a): tuple(called.get(g, g) for g in v) for a, v in schema.ATTRIBUTES.items()}
+    return tuple(called.get(c, c) for c in CLASSES), known
 
 
 def finished(
@@ -50,21 +61,23 @@ def finished(
     epochs=2,
     data="toy",
     points=(),
+    called=None,
 ):
-    """A finished run of one class an image; `without` files."""
+    """A finished run of one class an image; `without` files, and with names as they are `called`."""
     run = _begun(path, data, [dict(p) for p in points] or [{"method": m} for m in methods])
-    known = {a: schema.ATTRIBUTES[a] for a in attributes}
+    classes, every = _names(called)
+    known = {a: every[a] for a in attributes}
     outcomes, tables = [], []
     for split, seed in (("test", 0), ("val", 1)):
-        table = predicted(methods, seeds, images, seed, split)
-        tables.append(table.drop(columns=[a for a in schema.ATTRIBUTES if a not in attributes]))
-        outcomes.append(metrics_read.outcomes(tables[-1], {k: tuple(v) for k, v in known.items()}, CLASSES))
+        table = predicted(methods, seeds, images, seed, split, called)
+        tables.append(table.drop(columns=[a for a in every if a not in attributes]))
+        outcomes.append(metrics_read.outcomes(tables[-1], known, classes))
     settings = Settings(crossed=crossed, bootstrap=Bootstrap(20))
     everything = pd.concat(tables, ignore_index=True)
     results = metrics_table.results(tables[0], known)
     files.analyse_and_write(run, *outcomes, settings, results=results, split="test")
     run.write_parquet("predictions.parquet", everything)
-    run.write_json("data.json", {"name": data, "fingerprint": "0", "classes": CLASSES, "attributes": known})
+    run.write_json("data.json", {"name": data, "fingerprint": "0", "classes": classes, "attributes": known})
     lines = [
         {"epoch": e, "member": m, "method": method, "train_loss": 2.0 - e, "val_loss": 2.0 + m, "val_accuracy": 0.5}
         for e in range(epochs)

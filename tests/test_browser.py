@@ -11,8 +11,10 @@ import shutil
 
 import pytest
 
+from frown_jax import schema
 from frown_jax.report import build, stored
 from tests.needs import need
+from tests.pages import HOSTILE
 from tests.runs import drawn, finished
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,8 @@ def pages(tmp_path_factory):
     path = tmp_path_factory.mktemp("pages")
     grid = finished(path / "grid", ("baseline", "b", "c"), seeds=3, attributes=("race", "gender"), crossed=2)
     runs = {"grid": [grid], "units": [drawn(path / "units")], "both": [grid, path / "units"]}
+    called = dict(zip((*schema.GENDERS, "Fear", "Anger"), HOSTILE[2:], strict=False))
+    runs["hostile"] = [finished(path / "hostile", HOSTILE[:2], called=called)]
     runs["one"] = [finished(path / "one", ("only",), seeds=1, attributes=())]
     out = {k: build.build([stored.read(r) for r in v], path / f"report-{k}", stills=False) for k, v in runs.items()}
     if os.environ.get("FROWN_JAX_REPORT"):
@@ -76,7 +80,7 @@ def until(browser, condition):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["grid", "units", "both", "one", "given"])
+@pytest.mark.parametrize("name", ["grid", "units", "both", "one", "hostile", "given"])
 def test_a_page_opens_without_errors_or_requests_and_fits(browser, pages, name, width):
     if name not in pages:
         pytest.skip("no page is given")

@@ -5,6 +5,7 @@ import graphlib
 import importlib
 import pathlib
 import re
+import tomllib
 
 import pytest
 
@@ -93,3 +94,10 @@ def test_modules_stay_small():
         str(p.relative_to(PACKAGE)): n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text().splitlines())) > 420
     }
     assert not long
+
+
+def test_a_wheel_has_all_that_is_not_code():
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packed = {path for pattern in settings["frown_jax"] for path in PACKAGE.glob(pattern)}
+    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert there == packed
