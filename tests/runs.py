@@ -12,7 +12,7 @@ from frown_jax.metrics import results_table as metrics_table
 from frown_jax.metrics.analysis import Settings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.report import files
-from frown_jax.runs.directory import RunDir
+from frown_jax.runs.directory import FORMAT, RunDir
 
 CLASSES = schema.EMOTIONS
 UNITS = ("AU1", "AU12")
@@ -130,7 +130,7 @@ def _begun(path, data, points, settings=None):
     path.mkdir()
     run = RunDir(path)
     config = {"epochs": 2, "data": {"name": data}, "mitigation": "", **(settings or {})}
-    run.write_json("config.json", {"config": config, "points": points, "overrides": {}})
+    run.write_json("config.json", {"format": FORMAT, "config": config, "points": points, "overrides": {}})
     run.write_json("versions.json", {"device": "<b>none</b>"})
     run.write_json("timing.json", {"training_seconds": 1.5})
     return run

@@ -1,6 +1,6 @@
 """What the first study's published table can and cannot show, from its cell sizes: builds docs/study_table.md.
 
-python -m frown_jax.report.study --out=docs/study_table.md
+python -m frown_jax.report.study_table --out=docs/study_table.md
 
 Sources: stats/table.csv of github.com/Lu-David/frowning-bias (Venkatesh, Lu, Chandra & Wang 2022) for the results,
 schema.rafdb_cells for the sizes.
@@ -168,7 +168,7 @@ def page() -> str:
     )
     return f"""# What the study's table can show
 
-Built by `python -m frown_jax.report.study --out=docs/study_table.md`; do not edit.
+Built by `python -m frown_jax.report.study_table --out=docs/study_table.md`; do not edit.
 
 "Frowning upon Bias" trained each model once and reports accuracies of groups of the RAF-DB test set. The sizes of
 these groups ({n:,} images in {int((cells > 0).sum())} cells of race x gender x age) follow from its own printed
