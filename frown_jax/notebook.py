@@ -134,7 +134,8 @@ def load_data(source: str | ConfigDict = "faces", image_size: int = 48, **settin
     Args:
       source: 'faces', or NAME:FOLDER as in 'rafdb:/data/rafdb'; or a config, whose data section is then loaded.
       image_size: the side in pixels to which larger images are shrunk; a config has its own.
-      **settings: settings of the data section, or of its `faces` section: train=200, test=100.
+      **settings: settings of the data section. Of embedded faces those of its section `faces` come first:
+        train=200, test=100.
 
     Raises:
       ConfigError: there is no such source or setting.
@@ -149,10 +150,13 @@ def load_data(source: str | ConfigDict = "faces", image_size: int = 48, **settin
         if name not in configs.DATA:
             raise ConfigError(f"there is no data set {name!r}: one of {', '.join(configs.DATA)}")
         section.name = name
+    own = {"faces": [section.faces], "face_sequences": [section.sequences]}.get(section.name, [])
+    sections = [*own, section]  # `test` of embedded faces is how many there are
     for name, value in settings.items():
-        home = section if name in section else section.faces
-        if name not in home:
-            raise ConfigError(f"data has no setting {name!r}: it has {', '.join([*section, *section.faces])}")
+        home = next((part for part in sections if name in part), None)
+        if home is None:
+            known = ", ".join(dict.fromkeys(setting for part in sections for setting in part))
+            raise ConfigError(f"the data set {section.name!r} has no setting {name!r}: it has {known}")
         try:
             home[name] = value
         except TypeError as e:
