@@ -6,8 +6,8 @@ A training run is usually a process: a script with flags. Here it is data. A `Me
 everything in which one run may differ from another: its seed, its learning rate, how much each of its images counts.
 One pure function trains one member. Stacking the members and packing the function trains all of them.
 
-The images are stripes of four directions in noise. Members 0 and 1 differ in their seed. Member 2 has a learning rate of
-zero, so it stays as it began. In member 3 no image of the last class counts, so it never learns to say that class.
+The images are stripes of four directions in noise. Members 0 and 1 differ in their seed. Member 2 has a learning rate
+of zero, so it stays as it began. In member 3 no image of the last class counts, so it never learns to say that class.
 """
 
 import jax

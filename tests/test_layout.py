@@ -10,6 +10,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "frown_jax"
 GROUND = {"schema": set(), "errors": set(), "_version": set()}
+# What users type or call: these may import every room.
 COMMANDS = {
     "launch",
     "audit",
@@ -17,7 +18,7 @@ COMMANDS = {
     "predict",
     "convert",
     "notebook",
-}  # what users type or call: these may import every room
+}
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 
 
