@@ -238,7 +238,7 @@ def test_intervals_are_over_subjects_not_images():
 def test_permutation_p_values_hold_their_level():
     """Without a difference, about one in twenty is below 0.05."""
     rng, below = np.random.default_rng(0), 0
-    settings = contrasts.Settings(resamples=20, permutations=199)
+    settings = contrasts.ContrastSettings(resamples=20, permutations=199)
     for _ in range(300):
         a, b = (pd.DataFrame({"value": rng.normal(size=n), "logit": 0.0}) for n in (8, 10))
         below += contrasts.between(a, b, settings)["p"] <= 0.05
@@ -248,7 +248,7 @@ def test_permutation_p_values_hold_their_level():
 def test_paired_differences_by_hand():
     a = pd.DataFrame({"value": [2.0, 4.0, 9.0]}, index=["x", "y", "only a"])
     b = pd.DataFrame({"value": [1.0, 1.0, 5.0]}, index=["x", "y", "only b"])
-    found = contrasts.paired(a, b, contrasts.Settings())
+    found = contrasts.paired(a, b, contrasts.ContrastSettings())
     assert (found["a"], found["b"], found["difference"]) == (3.0, 1.0, 2.0)
 
 
@@ -256,7 +256,7 @@ def test_what_goes_with_the_logit_is_taken_out():
     """Values that are twice the logit differ as the logits do, and not beyond."""
     rng = np.random.default_rng(0)
     a, b = (pd.DataFrame({"logit": z, "value": 2 * z + 5}) for z in (rng.normal(size=12) + 1, rng.normal(size=12)))
-    found = contrasts.between(a, b, contrasts.Settings())
+    found = contrasts.between(a, b, contrasts.ContrastSettings())
     assert found["difference"] > 0.5 and abs(found["adjusted"]) < 1e-9
 
 

@@ -11,7 +11,15 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "frown_jax"
 GROUND = {"schema": set(), "errors": set(), "_version": set()}
-COMMANDS = {"launch", "audit", "evaluate", "predict", "convert"}  # what users type: they may import every room
+# What users type or call: these may import every room.
+COMMANDS = {
+    "launch",
+    "audit",
+    "evaluate",
+    "predict",
+    "convert",
+    "notebook",
+}
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 
 

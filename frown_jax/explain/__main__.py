@@ -106,7 +106,7 @@ def _main(_: list[str]) -> None:
         attributes=tuple(_ATTRIBUTES.value),
         colours=_COLOURS.value,
         target=_TARGET.value,
-        statistics=contrasts.Settings(_RESAMPLES.value, 2 * _RESAMPLES.value, _LEVEL.value, _SEED.value),
+        statistics=contrasts.ContrastSettings(_RESAMPLES.value, 2 * _RESAMPLES.value, _LEVEL.value, _SEED.value),
     )
     ensemble = Ensemble(path)
     folder = _CACHE.value or ensemble.config.data.cache_dir

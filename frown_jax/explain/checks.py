@@ -13,7 +13,7 @@ import pandas as pd
 
 from frown_jax.explain import faithfulness, sanity
 from frown_jax.explain.attribution import Method, attribute
-from frown_jax.explain.contrasts import Settings, interval
+from frown_jax.explain.contrasts import ContrastSettings, interval
 from frown_jax.explain.measure import Shown
 from frown_jax.explain.networks import Networks
 from frown_jax.member import augment
@@ -56,7 +56,7 @@ def _images(shown: Shown, spec: Spec, count: int, size: int) -> tuple[np.ndarray
 
 
 def _over_subjects(
-    values: np.ndarray, subjects: np.ndarray, s: Settings, statistic: Callable[..., Any] = np.mean
+    values: np.ndarray, subjects: np.ndarray, s: ContrastSettings, statistic: Callable[..., Any] = np.mean
 ) -> dict[str, float]:
     """A statistic of the subjects' means, with a bootstrap interval."""
     each = pd.Series(values).groupby(subjects).mean().to_numpy()
@@ -66,7 +66,7 @@ def _over_subjects(
     return {"value": float(statistic(each)), "lower": lower, "upper": upper, "subjects": len(each)}
 
 
-def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int, s: Settings) -> pd.DataFrame:
+def faithful(every: Sequence[Networks], shown: Shown, method: Method, count: int, s: ContrastSettings) -> pd.DataFrame:
     """Region perturbation and max-sensitivity, of each image's class with the highest logit.
 
     Args:

@@ -28,7 +28,7 @@ _ALL_PAIRS = 3  # methods; more are compared with the first only
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ContrastSettings:
     """Of intervals and tests."""
 
     resamples: int = 1000
@@ -68,7 +68,7 @@ def interval(replicates: np.ndarray, level: float) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-def between(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
+def between(a: pd.DataFrame, b: pd.DataFrame, s: ContrastSettings) -> dict[str, float]:
     """Two groups of subjects: value of a minus value of b, its interval and p, and the same at equal logits.
 
     Args:
@@ -90,7 +90,7 @@ def between(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
     return out
 
 
-def paired(a: pd.DataFrame, b: pd.DataFrame, s: Settings) -> dict[str, float]:
+def paired(a: pd.DataFrame, b: pd.DataFrame, s: ContrastSettings) -> dict[str, float]:
     """The same subjects twice: value of a minus value of b on those that have both."""
     both = a.add_suffix("_a").join(b.add_suffix("_b"), how="inner")
     rng = np.random.default_rng(s.seed)
@@ -158,7 +158,7 @@ def contrasts(
     tables: dict[str, pd.DataFrame],
     attributes: dict[str, tuple[str, ...]],
     measures: Sequence[str],
-    settings: Settings | None = None,
+    settings: ContrastSettings | None = None,
 ) -> pd.DataFrame:
     """Contrasts between groups (kind 'groups') and, on one group, between training sets or methods ('training').
 
@@ -177,7 +177,7 @@ def contrasts(
       contrast and measure), adjusted (at equal logits; groups only) with its interval, composites_agree, members_agree
       (shares with the sign of the difference), reading.
     """
-    s = settings or Settings()
+    s = settings or ContrastSettings()
     right = {name: t[t["outcome"] == TP] for name, t in tables.items()}
     first = next(iter(right.values()))
     methods = list(dict.fromkeys(first["method"]))
@@ -229,7 +229,7 @@ def _reading(row: dict, level: float) -> str:
 
 
 def levels(
-    table: pd.DataFrame, attributes: dict[str, tuple[str, ...]], measures: Sequence[str], s: Settings
+    table: pd.DataFrame, attributes: dict[str, tuple[str, ...]], measures: Sequence[str], s: ContrastSettings
 ) -> pd.DataFrame:
     """Values themselves: per method, class and group ('' everybody), mean over subjects with its interval."""
     right = table[table["outcome"] == TP]

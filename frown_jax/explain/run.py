@@ -56,7 +56,7 @@ class Options:
     attributes: tuple[str, ...]
     colours: str
     target: str
-    statistics: contrasts.Settings
+    statistics: contrasts.ContrastSettings
 
 
 def _with_columns(table: pd.DataFrame, data: Dataset) -> pd.DataFrame:

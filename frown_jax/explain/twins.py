@@ -17,7 +17,7 @@ import pandas as pd
 from frown_jax.data.load import resize
 from frown_jax.explain import regions
 from frown_jax.explain.attribution import Method
-from frown_jax.explain.contrasts import Settings, paired
+from frown_jax.explain.contrasts import ContrastSettings, paired
 from frown_jax.explain.explainer import Found
 from frown_jax.explain.measure import Shown, head_groups, planned
 from frown_jax.explain.networks import Networks
@@ -165,7 +165,7 @@ def _rows(
     return pd.DataFrame(columns)
 
 
-def summary(table: pd.DataFrame, settings: Settings | None = None) -> pd.DataFrame:
+def summary(table: pd.DataFrame, settings: ContrastSettings | None = None) -> pd.DataFrame:
     """Mean changes over subjects, with intervals.
 
     Args:
@@ -177,7 +177,7 @@ def summary(table: pd.DataFrame, settings: Settings | None = None) -> pd.DataFra
       of decisions that differ; alike: correlation of maps): subjects, first, second, difference, lower, upper, p,
       p_holm (over targets; of differences).
     """
-    s = settings or Settings()
+    s = settings or ContrastSettings()
     rows = []
     for key, part in table.groupby(["pair", "method", "target"], sort=False):
         pair, method, target = (str(k) for k in key)

@@ -35,7 +35,7 @@ def train(job: Job) -> bool:
             "--config.members_per_device=N cuts the grid into jobs of N members"
         )
     run, programs = job.run, job.programs()
-    settings = slurm.Settings(
+    request = slurm.JobRequest(
         partition=_PARTITION.value,
         constraint=_CONSTRAINT.value,
         minutes=_MINUTES.value,
@@ -47,7 +47,7 @@ def train(job: Job) -> bool:
         at_once=_AT_ONCE.value,
         extra=tuple(_EXTRA.value),
     )
-    queued = slurm.submit(run, settings)
+    queued = slurm.submit(run, request)
     logging.info("%d of %d programs are queued", len(queued), len(programs))
     if not _WAIT.value:
         logging.info("python launch.py --status=%s shows them; --resume=%s puts them together", run.path, run.path)

@@ -24,7 +24,7 @@ _UNSEEN = 15.0  # seconds for which a new job may be missing from the queue
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class JobRequest:
     """What a job asks for.
 
     Attributes:
@@ -52,8 +52,11 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
-    """Of one program: its number, members, what it is ('done', 'running', 'queued', 'failed', 'missing'), and why."""
+class ProgramStatus:
+    """How one program is: its number, its members, what it is and why.
+
+    `what` is 'done', 'running', 'queued', 'failed' or 'missing'.
+    """
 
     index: int
     members: int
@@ -61,7 +64,7 @@ class State:
     detail: str
 
 
-def submit(run: RunDir, settings: Settings) -> list[int]:
+def submit(run: RunDir, request: JobRequest) -> list[int]:
     """Queues every program that has not ended and is not queued; their numbers.
 
     Raises:
@@ -80,21 +83,21 @@ def submit(run: RunDir, settings: Settings) -> list[int]:
     folder.mkdir(exist_ok=True)
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
     extra: dict[str, object] = {"requeue": True}
-    for line in settings.extra:
+    for line in request.extra:
         name, equals, value = line.partition("=")
         extra[name.strip()] = value.strip() if equals else True
-    chosen = {"slurm_partition": settings.partition, "slurm_constraint": settings.constraint}
+    chosen = {"slurm_partition": request.partition, "slurm_constraint": request.constraint}
     executor.update_parameters(
         name=f"frown_jax-{run.path.name}",
-        timeout_min=settings.minutes,
-        nodes=settings.nodes,
-        tasks_per_node=settings.tasks,
-        cpus_per_task=settings.cpus,
+        timeout_min=request.minutes,
+        nodes=request.nodes,
+        tasks_per_node=request.tasks,
+        cpus_per_task=request.cpus,
         slurm_signal_delay_s=_WARNING,
-        slurm_array_parallelism=settings.at_once or len(missing),
+        slurm_array_parallelism=request.at_once or len(missing),
         slurm_additional_parameters=extra,
-        **({"gpus_per_node": settings.gpus} if settings.gpus else {}),
-        **({"mem_gb": settings.memory} if settings.memory else {}),
+        **({"gpus_per_node": request.gpus} if request.gpus else {}),
+        **({"mem_gb": request.memory} if request.memory else {}),
         **{k: v for k, v in chosen.items() if v},
     )
     try:
@@ -125,7 +128,7 @@ def _queue() -> dict[str, tuple[str, str]]:
     return {job: (state, reason) for job, state, reason in lines}
 
 
-def states(run: RunDir) -> list[State]:
+def states(run: RunDir) -> list[ProgramStatus]:
     """Every program of a run."""
     programs, parts, jobs = run.read_programs() or [], Parts(run.path), _jobs(run)
     queue = _queue() if jobs else {}
@@ -150,7 +153,7 @@ def states(run: RunDir) -> list[State]:
         elif own:
             what = "failed"
             detail = f"job {own[-1]} left no result (cancelled, killed or out of time); {run.path}/slurm has its log"
-        out.append(State(index, len(program), what, detail))
+        out.append(ProgramStatus(index, len(program), what, detail))
     return out
 
 
@@ -158,7 +161,7 @@ def _epochs(run: RunDir, index: int) -> int:
     return max((row["epoch"] + 1 for row in run.metrics.read(index)), default=0)
 
 
-def table(found: Iterable[State]) -> str:
+def table(found: Iterable[ProgramStatus]) -> str:
     """States as text, and how many there are of each."""
     found = list(found)
     lines = [f"  {s.index:>5}  {s.members:>7}  {s.what:<8}  {s.detail}".rstrip() for s in found]
@@ -167,7 +170,7 @@ def table(found: Iterable[State]) -> str:
     return "\n".join([f"  {'program':>5}  {'members':>7}  {'state':<8}", *lines, "", summary])
 
 
-def wait(run: RunDir) -> list[State]:
+def wait(run: RunDir) -> list[ProgramStatus]:
     """Waits until nothing of the run is queued or running; what has failed."""
     since: dict[int, float] = {}
     found = states(run)

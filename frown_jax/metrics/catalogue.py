@@ -11,6 +11,7 @@ from frown_jax.metrics import fairness as f
 from frown_jax.metrics.statistics import Statistics
 
 Array = Any
+Function = Callable[[Statistics], Array]
 # What a metric has one value for.
 Per = Literal["group", "group and target", "attribute", "attribute and target"]
 Better = Literal["higher", "lower", "neither"]
@@ -182,6 +183,29 @@ HEADLINE = (
     "equal_opportunity_difference_max",
     "equalized_odds_difference_max",
 )
+
+
+def register(per: Per, better: Better, **more: Any) -> Callable[[Function], Function]:
+    """Makes a function of Statistics a metric under its own name; the arguments are Metric's.
+
+    >>> @register("group", "lower", trials=lambda s: s.count)
+    ... def error_rate(s):
+    ...     return 1 - c.accuracy(s)
+    >>> METRICS.pop("error_rate").better
+    'lower'
+
+    Raises:
+      ValueError: there is a metric of that name.
+    """
+
+    def add(function: Function) -> Function:
+        name = function.__name__
+        if name in METRICS:
+            raise ValueError(f"there is a metric {name!r} already: choose another name")
+        METRICS[name] = Metric(name, function, per, better, **more)
+        return function
+
+    return add
 
 
 def metric(name: str) -> Metric:
