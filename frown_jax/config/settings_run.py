@@ -50,6 +50,14 @@ RUN = (
         shortcut=", or :seeds=4 after the config file",
     ),
     Setting(
+        "seeds_until",
+        0,
+        Whole(0, 10_000),
+        "Adds seeds until the answer is known, up to this many; 0 keeps to `seeds`. The grid is looked at after `seeds`, "
+        "after twice as many and so on. Methods whose comparisons are settled, or that more seeds would not settle, get "
+        "no more ([statistics.md](statistics.md)).",
+    ),
+    Setting(
         "epochs",
         30,
         Whole(1, MILLION),

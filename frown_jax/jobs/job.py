@@ -17,6 +17,7 @@ from frown_jax.data.annotations import Annotations
 from frown_jax.data.dataset import Dataset
 from frown_jax.data.load import load, validation_name
 from frown_jax.errors import MemoryTooSmallError
+from frown_jax.jobs import looks
 from frown_jax.metrics import results_table
 from frown_jax.report import occurrences
 from frown_jax.runs.directory import RunDir
@@ -65,11 +66,20 @@ class Job:
 
     def programs(self) -> list[Program]:
         """The programs, cut to what the devices hold. A run that goes on keeps its cuts."""
-        cuts = processes.from_first(self.run.read_programs())
-        if cuts is not None:
-            return recut(self.grid, cuts)
+        cuts = processes.from_first(self.run.read_programs()) or []
+        there = {member for cut in cuts for member in cut}
+        wanted = looks.wanted(self.config, self.grid, processes.from_first(self.run.read_looks()))
+        missing = [[s for s in p.specs if s.member in wanted - there] for p in self.grid]
+        if any(missing):
+            programs = [dataclasses.replace(p, specs=tuple(s)) for p, s in zip(self.grid, missing, strict=True) if s]
+            cuts = [*cuts, *([s.member for s in p.specs] for p in self._cut(programs))]
+            self.run.write_json("programs.json", cuts)
+        return recut(self.grid, cuts)
+
+    def _cut(self, programs: Sequence[Program]) -> list[Program]:
+        """The programs in pieces that the devices hold."""
         out = []
-        for program in self.grid:
+        for program in programs:
             if program.config.members_per_device != "auto":
                 shares = max(1, jax.device_count() // program.config.devices_per_member)
                 most = int(program.config.members_per_device) * shares
@@ -81,8 +91,23 @@ class Job:
             if len(parts) > 1:
                 logging.info("%d members train in %d programs, one after another", len(program.specs), len(parts))
             out += parts
-        self.run.write_json("programs.json", [[s.member for s in g.specs] for g in out])
         return out
+
+    def go_on(self) -> bool:
+        """Looks at what has been trained so far; whether methods get more seeds, whose programs are added then.
+
+        False for a run of a fixed number of seeds.
+        """
+        if not self.config.seeds_until:
+            return False
+        count = len(self.run.read_programs() or [])
+        found = processes.first_then_others(
+            lambda: looks.look(self.config, self.run, self.data, [self.parts.read(i).predictions for i in range(count)])
+        )
+        if found is None:
+            return False
+        self.run.write_json("looks.json", [*self.run.read_looks(), found])
+        return True
 
     def has_ended(self, index: int) -> bool:
         """Whether a program is trained."""
@@ -277,6 +302,8 @@ def train(
     job.run.metrics.watch(watchers)
     with preemption.graceful():
         job.train_parts()
+        while job.go_on():
+            job.train_parts()
     for watcher in watchers:
         watcher.close()
     return processes.first_then_others(job.collect)

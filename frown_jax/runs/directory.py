@@ -5,6 +5,7 @@ versions.json        software, device, git state: of the beginning, and what dif
 data.json            classes, groups and fingerprint of the data
 data_report.txt      what was left out of the data or differs from the published
 programs.json        which members train together
+looks.json           of a run that adds seeds until its answer is known: after how many, and which methods got them
 parts/               while it trains: what each program leaves, put into the files below once all have ended
 metrics/             while it trains: metrics.jsonl of each program
 members.csv          who is who: member, method, seed, best epoch, failed step
@@ -194,6 +195,11 @@ class RunDir:
         """Members of each program, once they have been cut to fit the devices."""
         path = self.path / "programs.json"
         return json.loads(path.read_text()) if path.exists() else None
+
+    def read_looks(self) -> list[dict]:
+        """The looks of a run that adds seeds until its answer is known: {'seeds': by then, 'methods': that get them}."""
+        path = self.path / "looks.json"
+        return json.loads(path.read_text()) if path.exists() else []
 
     def write_adjustments(self, adjustments: Mapping[int, Adjustment]) -> None:
         """Keeps what follows training, by member."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from frown_jax.config import check_fields
+from frown_jax.config import SEARCHED, check_fields
 from frown_jax.errors import ConfigError
 from frown_jax.member.heads import AWARE
 from frown_jax.mitigations import registry
@@ -35,6 +35,20 @@ def _check_cohort(config: ConfigDict) -> None:
         raise ConfigError("--config.cohort.by and --config.data.test=cohort go together: set both, or neither")
     if config.cohort.by and not (config.cohort.train and config.cohort.test):
         raise ConfigError("--config.cohort.train and .test say how many subjects: cohort.train=('Female:37',)")
+
+
+def _check_looks(config: ConfigDict) -> None:
+    if not config.seeds_until:
+        return
+    if config.seeds_until <= len(config.seeds):
+        raise ConfigError(
+            f"--config.seeds_until is {config.seeds_until}: more than the {len(config.seeds)} seeds of --config.seeds, "
+            "with which it begins"
+        )
+    if config.cohort.by:
+        raise ConfigError("--config.seeds_until adds seeds, and --config.cohort repeats draws: set one of them")
+    if any(config.search[name] for name in SEARCHED):
+        raise ConfigError("--config.seeds_until compares methods, and --config.search looks for settings: set one")
 
 
 def _check_devices(config: ConfigDict) -> None:
@@ -74,5 +88,6 @@ def validate(config: ConfigDict) -> None:
     check_fields(config)
     check_mitigation(config.mitigation, config.model.name, config.model.trainable)
     _check_cohort(config)
+    _check_looks(config)
     _check_devices(config)
     _check_weights(config)

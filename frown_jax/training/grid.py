@@ -53,12 +53,19 @@ def points_of(sweep: Callable[[Callable[..., None]], None] | None) -> list[dict[
     return points or [{}]
 
 
+def seeds_of(config: ConfigDict) -> tuple[int, ...]:
+    """All seeds that a run may train: `seeds`, then, up to `seeds_until` of them, the whole numbers that it lacks."""
+    given = tuple(int(s) for s in config.seeds)
+    others = (s for s in itertools.count() if s not in given)
+    return (*given, *itertools.islice(others, max(0, config.seeds_until - len(given))))
+
+
 def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Program]:
     """Points x draws of subjects x seeds, divided into programs.
 
     Args:
-      config: the base; `config.seeds` and `config.cohort.draws` are run at every point, `config.method` names a point
-        unless it sets its own.
+      config: the base; all of `seeds_of` and of `config.cohort.draws` are run at every point, `config.method` names a
+        point unless it sets its own.
       points: overrides by dotted field name.
 
     Returns:
@@ -74,7 +81,7 @@ def expand(config: ConfigDict, points: Sequence[dict[str, object]]) -> list[Prog
         own = config.copy_and_resolve_references()
         own.lock()
         own.update_from_flattened_dict(point)
-        for draw, seed in itertools.product(own.cohort.draws, config.seeds):
+        for draw, seed in itertools.product(own.cohort.draws, seeds_of(config)):
             own.cohort.draw = int(draw)
             spec = Spec(member=member, method=own.method, seed=int(seed), config=FrozenConfigDict(own))
             trainings = programs.setdefault(_static_part(own), {})
