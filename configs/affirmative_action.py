@@ -9,7 +9,7 @@ the worst ones of a finished run by its validation results:
   --config.mitigation="affirmative_action(cells='worst:3', run='runs/baseline-rafdb-0a1b2c3d')"
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 CELLS = ("African-American x Male x 40-69", "Asian x Female x 40-69")
 

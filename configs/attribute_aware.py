@@ -7,7 +7,7 @@ Arguments after the colon as configs/baseline.py's. Evaluated on data without at
 mean over groups, weighted by their share in training.
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 
 def get_config(arg=None):

@@ -7,7 +7,7 @@ Arguments after the colon as configs/baseline.py's. Augmentation is flips, shift
 known in detail).
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 NETWORKS = {
     "baseline": "",

@@ -17,7 +17,7 @@ Patience 3 is read from the training of patience 6; with fidelity=repo dropout c
 24. Batch sizes are programs of their own. Arguments after the colon as configs/baseline.py's; seeds=1 unless given.
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 
 def get_config(arg=None):

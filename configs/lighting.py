@@ -6,7 +6,7 @@
 Arguments after the colon as configs/baseline.py's.
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 
 def get_config(arg=None):

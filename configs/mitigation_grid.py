@@ -13,7 +13,7 @@ Methods that are only data share one program; each kind of head is one more, and
 What follows training (DFR, cRT, offsets) shares the baseline's training (docs/methods.md).
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 BY = "by='race'"
 METHODS = {

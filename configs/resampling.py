@@ -8,7 +8,7 @@ Arguments after the colon as configs/baseline.py's. The set is drawn once, as in
 more updates per epoch; '... matched' are the same sets with as many updates as the baseline's.
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 ATTRIBUTES = ("race", "gender", "age")
 

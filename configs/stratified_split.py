@@ -9,7 +9,7 @@ stay whole. The test set is another than configs/baseline.py's: compare these ru
 Arguments after the colon as configs/baseline.py's.
 """
 
-from configs import baseline
+from frown_jax.configs import baseline
 
 
 def get_config(arg=None):

@@ -11,6 +11,10 @@ class ConfigError(UserError, ValueError):
     """A setting is impossible; the message names the field and the valid values."""
 
 
+class ConfigFileError(UserError):
+    """--config names no file and no config of the package; the message names the file, or lists the configs."""
+
+
 class DataError(UserError, ValueError):
     """The user's data or data settings are at fault; the message says what, where and how to correct it."""
 

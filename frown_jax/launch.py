@@ -6,6 +6,10 @@
   python launch.py --config=configs/baseline.py:rafdb,seeds=16 --dry_run      what that would cost on this device
   python launch.py --config=configs/au_gender.py                Action Units, over draws of subjects
 
+Instead of a path, --config takes the name of a config that the package has, from any folder, without a checkout:
+
+  frown-jax --config=baseline:runlocal
+
 Any field of the config can be set as --config.FIELD=VALUE; --print_config shows them all. Interrupted, the same
 command continues where the last epoch ended. Config files say what they take after the colon.
 
@@ -24,10 +28,8 @@ large network over eight):
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
-import sys
 import time
 
 from absl import flags, logging
@@ -35,10 +37,10 @@ from ml_collections import ConfigDict, config_flags
 
 from frown_jax import config as configs
 from frown_jax.jobs import cluster
-from frown_jax.runtime import command
+from frown_jax.runtime import command, config_flag
 from frown_jax.training import check
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
+_CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string("workdir", "", "Run directory; by default runs/NAME-HASH of the settings.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Time a few steps, print what the whole grid would cost, and stop.")
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", True, "Write TensorBoard's event files into WORKDIR/tensorboard.")
@@ -57,16 +59,6 @@ _RESUME = flags.DEFINE_string("resume", "", "Run directory to go on with, in pla
 _PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print every setting and stop.")
 
 
-def _sweep_of(config_file: str):
-    """The config file's `sweep(add)`, if it has one."""
-    path = config_file.partition(":")[0]
-    spec = importlib.util.spec_from_file_location("_frown_jax_config", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, "sweep", None)
-
-
 def _read() -> tuple[ConfigDict, list[dict], pathlib.Path, dict]:
     """The run that the flags ask for: config, grid, directory and overrides."""
     from frown_jax.jobs import search
@@ -78,7 +70,7 @@ def _read() -> tuple[ConfigDict, list[dict], pathlib.Path, dict]:
         return run.config(), run.points(), run.path, {}
     flag = flags.FLAGS["config"]
     config, config_file = _CONFIG.value, config_flags.get_config_filename(flag)
-    sweep, searching = _sweep_of(config_file), search.wanted(config)
+    sweep, searching = getattr(config_flag.module_of(config_file), "sweep", None), search.wanted(config)
     if sweep is not None and searching:
         command.fail(f"--config.search: {config_file} has a grid of its own; search with a config without one")
     points = search.points(config) if searching else points_of(sweep)
@@ -89,12 +81,8 @@ def _read() -> tuple[ConfigDict, list[dict], pathlib.Path, dict]:
 
 def _complete_config() -> None:
     if _CONFIG.value is None:
-        command.fail("--config is missing: python launch.py --config=configs/baseline.py (--help tells more)")
-    flag = flags.FLAGS["config"]
-    path = config_flags.get_config_filename(flag).partition(":")[0]
-    if not pathlib.Path(path).is_file():  # ml_collections would tell at the first use
-        command.fail(f"--config: no such file: {path}")
-    configs.read_hparams(_CONFIG.value, config_flags.get_override_values(flag))
+        command.fail("--config is missing: for example --config=baseline (--help tells more)")
+    configs.read_hparams(_CONFIG.value, config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def _join() -> None:
@@ -169,5 +157,4 @@ def _run(_: list[str]) -> None:
 
 def main() -> None:
     """Entry point."""
-    sys.path.insert(0, "")  # config files may import from the folder that they are run in
     command.run(_run, __doc__ or "")

@@ -113,10 +113,7 @@ class Run:
         if not path.is_file():
             there = ", ".join(sorted(p.name for p in self.path.glob("*.csv")))
             raise ConfigError(f"{self.path} has no {name}: its tables are {there}")
-        return pd.read_csv(path, keep_default_na=False, na_values=["nan", "NaN", ""], dtype=_TEXT)
-
-
-_TEXT = dict.fromkeys(("method", "control", "split", "metric", "attribute", "group", "target", "note"), str)
+        return self._files.read_csv(name)
 
 
 def open_run(path: str | os.PathLike[str]) -> Run:

@@ -33,7 +33,9 @@ BAD = [
     ),
     (("--config=configs/baseline.py:rafbd",), r"config argument 'rafbd' is unknown; there are faces, full, rafdb"),
     (("--config=configs/baseline.py:fidelity=honest",), r"one of sound, paper, repo"),
-    (("--config=configs/nothing.py",), r"no such file"),
+    (("--config=configs/nothing.py",), r"no such file: configs/nothing\.py"),
+    (("--config=configs/nothing.py", "--config.epochs=3"), r"no such file: configs/nothing\.py"),
+    (("--config=baselin:runlocal",), r"no config 'baselin'; the package has affirmative_action,.*, baseline, "),
     (
         ("--config=configs/baseline.py", "--config.mitigation=equalize()"),
         r"mitigation: there is no mitigation 'equalize'",

@@ -1,6 +1,8 @@
 import json
 
 import ml_collections
+import numpy as np
+import pandas as pd
 import pytest
 
 from configs import baseline
@@ -104,6 +106,16 @@ def test_a_run_of_another_version_is_refused_in_one_line(tmp_path):
         with pytest.raises(ConfigError, match=r"its format is 1, this version reads 2\): use that version") as found:
             begin(tmp_path / "run")
         assert "\n" not in str(found.value)
+
+
+def test_tables_are_read_as_they_were_written(tmp_path):
+    """Blank text is no missing value, and groups may have the names that pandas takes for one."""
+    table = pd.DataFrame(
+        {"attribute": ["", "race"], "group": ["", "NA"], "value": [0.5, np.nan], "verdict": ["", "gain"]}
+    )
+    run = RunDir(tmp_path)
+    run.write_csv("t.csv", table)
+    pd.testing.assert_frame_equal(run.read_csv("t.csv"), table, check_dtype=False)
 
 
 def test_metrics_after_the_checkpoint_are_dropped_on_resume(tmp_path):

@@ -5,6 +5,7 @@ It may import errors, schema, config, runtime and faces.
 
 __all__ = [
     "annotations",
+    "cifar10s",
     "ckplus",
     "cohort",
     "dataset",

@@ -13,17 +13,17 @@ from __future__ import annotations
 import pathlib
 
 from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from frown_jax import config as configs
 from frown_jax.config import DATA
 from frown_jax.data.load import load
 from frown_jax.explore.run import explore
 from frown_jax.report.folder import Folder
-from frown_jax.runtime import command
+from frown_jax.runtime import command, config_flag
 from frown_jax.training import check
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file, and its argument after a colon.")
+_CONFIG = config_flag.define()
 _DATA = flags.DEFINE_string("data", "", "In place of a config: faces, rafdb:DIR, ckplus:DIR, manifest:DIR, ...")
 _OUT = flags.DEFINE_string("out", "", "Folder of the results; by default explorations/DATA-FINGERPRINT.")
 _SAMPLES = flags.DEFINE_integer("samples", 40, "Images shown.", lower_bound=1)

@@ -71,7 +71,7 @@ class Stored:
     def results(self) -> pd.DataFrame:
         """results.csv: every value of every member; empty where there is none."""
         path = self.path / "results.csv"
-        return _text_columns(path) if path.is_file() else pd.DataFrame()
+        return RunDir(self.path).read_csv(path.name) if path.is_file() else pd.DataFrame()
 
 
 def refuse_mixture(runs: Sequence[Stored]) -> None:
@@ -99,13 +99,6 @@ def _json(path: pathlib.Path) -> dict:
         return {}
 
 
-def _text_columns(path: pathlib.Path) -> pd.DataFrame:
-    """A CSV in which blank text is '' and blank numbers are NaN."""
-    table = pd.read_csv(path)
-    blank = ("attribute", "group", "target", "note", "interval", "verdict")
-    return table.assign(**{c: table[c].astype(object).where(table[c].notna(), "") for c in blank if c in table})
-
-
 def read(path: pathlib.Path) -> Stored:
     """Reads a run.
 
@@ -113,7 +106,7 @@ def read(path: pathlib.Path) -> Stored:
       ConfigError: there is no run.
     """
     run = RunDir.open(path)
-    tables = {name: _text_columns(path / f"{name}.csv") for name in _TABLES if (path / f"{name}.csv").is_file()}
+    tables = {name: run.read_csv(f"{name}.csv") for name in _TABLES if (path / f"{name}.csv").is_file()}
     predictions = path / "predictions.parquet"
     expected = ("data.json", "metrics.jsonl", "predictions.parquet", "results.csv", "timing.json")
     missing = [name for name in expected if not (path / name).is_file()]

@@ -92,6 +92,12 @@ def versions() -> dict:
     }
 
 
+# Columns of tables that hold words, whatever these look like.
+_TEXT = (
+    *("method", "control", "split", "metric", "attribute", "group", "other", "target", "note", "interval"),
+    *("family", "verdict", "harm", "reading", "kind", "rule", "candidate"),
+)
+
 # Goes up when files of a run change their names or their contents: an older run is then refused, never misread.
 FORMAT = 2
 
@@ -244,6 +250,17 @@ class RunDir:
 
     def write_csv(self, name: str, table: pd.DataFrame) -> None:
         self.replace(name, lambda p: table.to_csv(p, index=False))
+
+    def read_csv(self, name: str) -> pd.DataFrame:
+        """A table that `write_csv` left: blank text is '', blank numbers are NaN, and a group may be called NA.
+
+        Raises:
+          OSError: there is no such table.
+        """
+        numbers = [c for c in pd.read_csv(self.path / name, nrows=0).columns if c not in _TEXT]
+        blank = {c: ["", "nan"] for c in numbers}
+        types = dict.fromkeys(_TEXT, str)
+        return pd.read_csv(self.path / name, dtype=types, keep_default_na=False, na_values=blank)
 
     def write_parquet(self, name: str, table: pd.DataFrame) -> None:
         self.replace(name, lambda p: table.to_parquet(p, index=False))

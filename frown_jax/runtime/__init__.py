@@ -7,6 +7,7 @@ __all__ = [
     "atomic",
     "cache",
     "command",
+    "config_flag",
     "lease",
     "memory",
     "packing",
