@@ -24,7 +24,7 @@ from absl import flags, logging
 from frown_jax import schema
 from frown_jax.errors import OutcomesError
 from frown_jax.metrics import predictions_table
-from frown_jax.metrics.analysis import Settings
+from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import SCORED
@@ -128,7 +128,7 @@ def _main(arguments: list[str]) -> None:
         splits = ", ".join(map(str, table["split"].unique())) if "split" in table else "none"
         raise OutcomesError(f"--split={_SPLIT.value}: {path} has no such rows; its splits are {splits}")
     validation = load(table, _VALIDATION.value, attributes, _CLASSES.value) if "split" in table else None
-    settings = Settings(
+    settings = AnalysisSettings(
         control=_CONTROL.value,
         crossed=_CROSSED.value,
         scored=_scored(_SCORED.value),
