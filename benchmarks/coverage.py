@@ -89,7 +89,8 @@ def _years(rng):
 def _subjects(people, frames, cells_of_people, alike):
     def made(rng):
         cell = rng.integers(0, cells_of_people, people)
-        return {"cell": np.repeat(cell, frames)}, np.repeat(np.arange(people), frames), np.full(people * frames, 0.8), alike
+        subject = np.repeat(np.arange(people), frames)
+        return {"cell": cell[subject]}, subject, np.full(people * frames, 0.8), alike
 
     return made
 

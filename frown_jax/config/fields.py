@@ -14,6 +14,7 @@ TESTS = ("given", "stratified", "cohort")
 TARGETS = ("emotion", "aus")
 FEATURES = ("auto", "cached", "computed")
 PRETRAINED = ("", "faces")
+PRIMARY = ("accuracy", "worst_group_accuracy", "accuracy_difference")
 
 # What the section `search` can vary, and the fields that it sets.
 SEARCHED = {
@@ -139,6 +140,10 @@ def default() -> ConfigDict:
     c.cohort.test = ()  # ('Female:10', 'Male:10')
     c.cohort.draws = (0,)  # random draws of subjects, one member each and seed
     c.cohort.draw = 0  # set by `draws`
+
+    c.verdicts = ml_collections.ConfigDict()  # of the analysis; nothing is trained again for another choice
+    c.verdicts.margin = 0.02  # differences up to this are practically equal
+    c.verdicts.primary = PRIMARY  # values that verdicts are about: metric, metric:attribute or metric:attribute:group
 
     c.augment = ml_collections.ConfigDict()  # training only
     c.augment.flip = 0.5

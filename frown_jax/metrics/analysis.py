@@ -35,7 +35,7 @@ class AnalysisSettings:
       headline: metrics that are compared between methods.
       crossed: attributes in the largest intersection.
       scored: groups that fairness measures compare, see plan.grouping.
-      fewest: groups of fewer images are not compared.
+      fewest: intersections compare groups of at least so many images; no gain or loss rests on a group of fewer.
       bootstrap: of intervals.
       permutations: of the permutation tests; 0 leaves them out.
       margin: differences up to this count as practically equal.
@@ -128,7 +128,9 @@ def analyse(
     wanted = dict.fromkeys((*settings.headline, *(text.split(":")[0] for text in settings.primary)))
     headline = [m for m in wanted if scored or not catalogue.metric(m).scored]
     short = Plan.of(test, divisions, headline)
-    how = comparison.ComparisonSettings(settings.bootstrap, settings.permutations, settings.margin, settings.primary)
+    how = comparison.ComparisonSettings(
+        settings.bootstrap, settings.permutations, settings.margin, settings.primary, settings.fewest
+    )
     comparisons = comparison.compare(test, short, control, how, report("comparisons"))
     levelling = levelling_down(comparisons) if set(PARTS.values()) <= set(headline) and test.attributes else None
     choices = stability = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -197,7 +197,7 @@ def estimates(
     of_runs, trials = plan.values(tallies), over_runs(plan.trials(tallies), members)
     mean = over_runs(of_runs, members)
     drawn = resample.units(outcomes, settings.stratify, settings.by_subject)
-    units = resample.units_of_values(plan, drawn)
+    units, alone = resample.units_of_values(plan, drawn)
     df_images = np.full(len(units), np.inf) if drawn.are_images else np.maximum(units - 1.0, 1)
     draws = resample.Draws(outcomes, plan, drawn, settings.resamples, settings.seed)
     found = extremes(plan)
@@ -205,10 +205,10 @@ def estimates(
     undefined = np.zeros(mean.shape)
     chance = np.full((3, *mean.shape), np.nan)
     parts: list[Variances] = []
-    left_out = None
+    left_out: Iterator[Array] | None = None
     if settings.kind == "bca":
-        left_out = resample.replicates(outcomes, plan, members, resample.jackknife_weights(drawn, settings.seed))
-        left_out = (one for _, several in left_out for one in several)
+        every = resample.replicates(outcomes, plan, members, resample.jackknife_weights(drawn, settings.seed))
+        left_out = (one for _, several in every for one in several)
     for i, positions in enumerate(members):
         own = positions[positions >= 0]
         noise = Deviations(found, of_runs[own], trials[i], units)
@@ -239,7 +239,7 @@ def estimates(
     kind = np.where(missing, "", settings.kind).astype(object)
     is_extreme = np.isin(np.arange(len(plan.rows)), [e.row for e in found])
     kind[~missing & is_extreme] = "extreme"
-    worth = _worth(mean, trials, half, v, units, drawn.are_images, z)
+    worth = _worth(mean, trials, half, v, alone, drawn.are_images, z)
     small = (trials > 0) & ((worth < SMALL) | (ends[0] == ends[1]))
     if not drawn.are_images:
         worth = np.where(small, np.minimum(worth, np.maximum(units, 1)), worth)
@@ -253,10 +253,10 @@ def estimates(
     )
 
 
-def steadied(parts: Sequence[Variances]) -> Variances:
-    """The variances of several methods, [M, Q], their spreads over seeds steadied by each other's."""
+def steadied(parts: Sequence[Variances], shared: Array | None = None) -> Variances:
+    """The variances of several methods, [M, Q], their spreads over seeds steadied by each other's; see `moderated`."""
     v = Variances(*(np.stack([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Variances)))
-    seeds, df = moderated(v.seeds, v.df_seeds)
+    seeds, df = moderated(v.seeds, v.df_seeds, shared)
     return dataclasses.replace(v, seeds=seeds, df_seeds=df)
 
 
@@ -265,11 +265,13 @@ def _tails(low: Array, high: Array, level: float) -> Array:
     return np.array([np.nanquantile(high, (1 + level) / 2), np.nanquantile(low, (1 - level) / 2)])
 
 
-def _worth(mean: Array, trials: Array, half: Array, v: Variances, units: Array, images: bool, z: float) -> Array:
+def _worth(mean: Array, trials: Array, half: Array, v: Variances, alone: Array, images: bool, z: float) -> Array:
     """How many independent images a proportion's variance stands for (the design effect taken away)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         seen = z**2 * mean * (1 - mean) / half**2
-    most = np.broadcast_to(trials if images else np.minimum(trials, units), mean.shape)
+    least = np.broadcast_to(trials if images else np.minimum(trials, alone), mean.shape)
     known = np.isfinite(seen) & (seen > 0)
-    alone = images & (v.count < 2)  # the binomial's own variance needs no estimate
-    return np.where(known & ~alone, np.minimum(seen, trials), most)
+    if images:
+        known &= v.count > 1  # the variance of a binomial needs no estimate
+        return np.where(known, np.minimum(seen, trials), least)
+    return np.where(known, np.clip(seen, least, np.maximum(trials, least)), least)

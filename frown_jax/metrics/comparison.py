@@ -15,7 +15,7 @@ from frown_jax.metrics.extremes import Deviations, Extreme, extremes, same_profi
 from frown_jax.metrics.intervals import minimum_detectable_effect
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.permutation import permutation
-from frown_jax.metrics.plan import Plan
+from frown_jax.metrics.plan import TINY, Plan
 from frown_jax.metrics.reference import Variances, p_value, reach
 from frown_jax.metrics.variance import Resampled
 
@@ -32,12 +32,14 @@ class ComparisonSettings:
       permutations: of p_permutation; 0 leaves it out (it costs four times the bootstrap).
       margin: differences up to this count as practically equal.
       primary: values that verdicts are about, see verdicts.families.
+      fewest: units that a group must have for a gain or a loss to rest on it.
     """
 
     bootstrap: Bootstrap = dataclasses.field(default_factory=Bootstrap)
     permutations: int = 0
     margin: float = verdicts.MARGIN
     primary: tuple[str, ...] = catalogue.PRIMARY
+    fewest: int = TINY
 
     def __post_init__(self) -> None:
         if not self.margin > 0:
@@ -61,15 +63,16 @@ def compare(
       progress: is told how far it is.
 
     Returns:
-      A row for each method but the control and each value: method, the columns of plan.rows, n (images),
-      seeds (that both have), discordant (units on which they differ), control, value, difference (method - control,
-      mean over the common seeds), lower, upper and p_value (of the difference; one distribution gives the three, see
-      `reference`), family ('primary', 'exploratory' or ''), p_corrected (over all methods and values of the family),
-      p_permutation (images' answers exchanged; NaN if not asked for), p_seeds (sign flips over seeds), p_wilcoxon,
-      p_levene, cohens_d (over seeds), sd_images, sd_seeds, sd_both (what the images, the seeds and both together
-      contribute to the difference's standard deviation), detectable (smallest difference that this test would find 4
-      times in 5), verdict and harm (see `verdicts`), seeds_needed and images_needed (that would tell where the verdict
-      cannot; infinite where none would do).
+      A row for each method but the control and each value: method, the columns of plan.rows, n (images), seeds (that
+      both have), units (images or subjects; of an extreme, those of the smallest group that may decide it), discordant
+      (units on which the methods differ), control, value, difference (method - control, mean over the common seeds),
+      lower, upper and p_value (of the difference; one distribution gives the three, see `reference`), family
+      ('primary', 'exploratory' or ''), p_corrected (over all methods and values of the family), p_permutation (images'
+      answers exchanged; NaN if not asked for), p_seeds (sign flips over seeds), p_wilcoxon, p_levene, cohens_d (over
+      seeds), sd_images, sd_seeds, sd_both (what images, seeds and both together contribute to the standard deviation
+      of the difference), detectable (smallest difference that this test would find 4 times in 5), verdict and harm
+      (see `verdicts`), seeds_needed and images_needed (that would tell where the verdict cannot; infinite where none
+      would do).
 
     Raises:
       ValueError: the control is not there, there is nothing to compare it with, or no such primary value.
@@ -90,7 +93,7 @@ def compare(
         parts.append(part)
         if progress:
             progress(done + 1, len(others))
-    v = bootstrap.steadied(parts)
+    v = bootstrap.steadied(parts, pairs.spread_of_control)
     table = pd.concat(frames, ignore_index=True)
     flat = Variances(*(getattr(v, f.name).ravel() for f in dataclasses.fields(v)))
     _conclude(table, flat, settings)
@@ -106,11 +109,20 @@ class _Pairs:
         tallies, how = plan.tallies(outcomes), settings.bootstrap
         self._values, self._n, self._trials = plan.values(tallies), plan.n(tallies)[0], plan.trials(tallies)
         self._drawn = resample.units(outcomes, how.stratify, how.by_subject)
-        self._units = resample.units_of_values(plan, self._drawn)
+        self._units, _ = resample.units_of_values(plan, self._drawn)
         self._draws = resample.Draws(outcomes, plan, self._drawn, how.resamples, how.seed)
         self._extremes = extremes(plan)
         present = control[control >= 0]
         self._kept = dict(zip(present.tolist(), self._draws.of_runs(present), strict=True))
+
+    @property
+    def spread_of_control(self) -> Array:
+        """The control's variance over its seeds, [Q]."""
+        values = self._values[self._control[self._control >= 0]]
+        if len(values) < 2:
+            return np.zeros(values.shape[1])
+        with np.errstate(invalid="ignore"):
+            return np.nan_to_num(values.var(0, ddof=1))
 
     def compared(self, method: Array) -> tuple[pd.DataFrame, Variances]:
         """A method's rows, as far as they need no other method, and the variances of its differences."""
@@ -127,14 +139,17 @@ class _Pairs:
         undefined = np.isnan(x) | np.isnan(y)
         x, y = np.where(undefined, np.nan, x), np.where(undefined, np.nan, y)
         discordant = discordant_units(self._outcomes, self._plan, self._drawn, a, b)
+        units = self._units.copy()
         for e in self._extremes:
-            discordant[e.row] = _at_the_extremes(e, mine, theirs, discordant)
+            deciding = _at_the_extremes(e, mine, theirs)
+            discordant[e.row] = discordant[deciding].sum()
+            units[e.row] = units[deciding].min(initial=units[e.row])
         v = resampled.variances((x - y) if how.vary_seeds else (x - y)[:1], np.maximum(discordant - 1.0, 1))
         v = self._with_floor(v, a[0], discordant)
-        v.images[(resampled.undefined > 0.5) | (self._units < verdicts.FEWEST_UNITS)] = np.nan
+        v.images[(resampled.undefined > 0.5) | (units < verdicts.FEWEST_UNITS)] = np.nan
         out = self._plan.rows.copy()
         out["n"], out["seeds"] = self._n.astype(np.int64), (~undefined).sum(0)
-        out["units"], out["discordant"] = self._units, discordant
+        out["units"], out["discordant"] = units, discordant
         out["control"], out["value"] = bootstrap.over_runs(y, _all(y))[0], bootstrap.over_runs(x, _all(x))[0]
         out["difference"] = out["value"] - out["control"]
         out["p_least"] = np.maximum(0.5 ** np.minimum(discordant - 1.0, 60), 0)
@@ -155,7 +170,7 @@ class _Pairs:
         return out, v
 
     def _with_floor(self, v: Variances, run: int, discordant: Array) -> Variances:
-        """Adds the variance of one more image that differs: none that does could have been luck (Agresti & Min 2005)."""
+        """Adds the variance of one more unit that differs, as in Agresti & Min 2005: that none does may be luck."""
         trials = self._trials[run]
         n = np.where(trials > 0, np.minimum(trials, self._units), self._units)
         few = (discordant < verdicts.FEWEST_DISCORDANT) | ((trials > 0) & self._drawn.are_images)
@@ -183,14 +198,14 @@ def _all(x: Array) -> Array:
     return np.arange(len(x))[None]
 
 
-def _at_the_extremes(e: Extreme, mine: Deviations, theirs: Deviations, discordant: Array) -> int:
-    """Units that differ in the groups that may be at either end."""
+def _at_the_extremes(e: Extreme, mine: Deviations, theirs: Deviations) -> Array:
+    """Rows of the groups that may be at either end in either method."""
     chosen = np.zeros(e.bases.shape, bool)
     for noise in (mine, theirs):
         top, bottom, deciding = noise.candidates(e)
         ends = bottom if e.metric.extreme == "min" else top if e.metric.extreme == "max" else top | bottom
         chosen |= ends & deciding[:, None, None]
-    return int(discordant[np.unique(e.bases[chosen])].sum()) if chosen.any() else 0
+    return np.unique(e.bases[chosen])
 
 
 def _over_seeds(x: Array, y: Array) -> tuple[float, ...]:
@@ -224,13 +239,14 @@ def _conclude(table: pd.DataFrame, v: Variances, settings: ComparisonSettings) -
     table["sd_seeds"], table["sd_both"] = np.sqrt(v.of_seeds), np.sqrt(v.both / seeds)
     quantile = stats.norm.ppf(_POWER)
     table["detectable"] = half + quantile * np.sqrt(v.total)
-    table["verdict"] = verdicts.verdicts(table, settings.margin, level)
+    table["verdict"] = verdicts.verdicts(table, settings.margin, level, settings.fewest)
     table["harm"] = verdicts.harmless(table, settings.margin)
     tests = table.groupby("family")["p_value"].transform("count").to_numpy(float)
     need = verdicts.needed(v, difference, settings.margin, np.maximum(tests, 1), level)
     untold = (table["verdict"] == verdicts.UNKNOWN).to_numpy()
-    table["seeds_needed"], table["images_needed"] = np.where(untold, need[0], np.nan), np.where(
-        untold, np.ceil(need[1] * table["n"].to_numpy(float)), np.nan
+    table["seeds_needed"], table["images_needed"] = (
+        np.where(untold, need[0], np.nan),
+        np.where(untold, np.ceil(need[1] * table["n"].to_numpy(float)), np.nan),
     )
 
 

@@ -54,7 +54,9 @@ def discordant_units(outcomes: Outcomes, plan: Plan, drawn: Units, method: Array
     out: list[Array] = []
     for _, g, m in plan.blocks():
         if m.of_target:
-            chosen = [scored] * len(plan.targets) if m.scored else of_positives if m.rests_on == "positives" else of_target
+            chosen = of_positives if m.rests_on == "positives" else of_target
+            if m.scored:
+                chosen = [scored] * len(plan.targets)
         else:
             chosen = [scored if m.scored else correct if "accuracy" in m.name else answer]
         counts = np.stack([_count(g, drawn, c) for c in chosen], 1)  # [M, 1 or T]
@@ -73,8 +75,6 @@ def mcnemar(outcomes: Outcomes, plan: Plan, method: int, control: int) -> Array:
             out.append(np.full(width, np.nan))
             continue
         inside = g.codes >= 0
-        won, lost = (
-            np.bincount(g.codes[inside & x], minlength=len(g.names)) for x in (a & ~b, b & ~a)
-        )
+        won, lost = (np.bincount(g.codes[inside & x], minlength=len(g.names)) for x in (a & ~b, b & ~a))
         out.append(np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1))
     return np.concatenate(out)

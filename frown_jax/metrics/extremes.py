@@ -172,8 +172,8 @@ def by_chance(extreme: Extreme, values: Array, deviations: Sequence[Array]) -> B
       values: [S, T, K, G], the groups' values of each seed.
       deviations: for each seed [B, T, K, G], resamples of the groups' values less those values.
     """
-    equal = sum(extreme.value(d) for d in deviations) / len(deviations)
-    centre = _spread_of_truth(_mean(values), sum(deviations) / len(deviations))
+    equal = np.mean([extreme.value(d) for d in deviations], 0)
+    centre = _spread_of_truth(_mean(values), np.mean(deviations, 0))
     bias = float(np.mean([np.nanmean(extreme.value(centre + d)) for d in deviations]) - extreme.value(centre))
     seen = float(np.nanmean(extreme.value(values)))
     return ByChance(float(np.nanmean(equal)), float(np.nanquantile(equal, 0.95)), max(seen - bias, 0.0))
@@ -181,7 +181,9 @@ def by_chance(extreme: Extreme, values: Array, deviations: Sequence[Array]) -> B
 
 def _spread_of_truth(mean: Array, noise: Array) -> Array:
     """Groups' values drawn together until they spread as their truths do, the noise taken away (empirical Bayes)."""
-    variance = np.nanvar(noise, 0)
+    variance = np.nan_to_num(np.nanvar(noise, 0))
+    # A group that happens not to vary is no better known than the others.
+    variance = np.maximum(variance, variance.mean(-1, keepdims=True) / 2)
     added = np.nanmean(np.nanvar(noise, -1, ddof=1), 0)[..., None]
     spread = np.maximum(np.nanvar(mean, -1, ddof=1)[..., None] - added, 0)
     weight = np.where(np.isnan(mean), 0, 1 / np.maximum(variance + spread, 1e-12))
@@ -189,14 +191,11 @@ def _spread_of_truth(mean: Array, noise: Array) -> Array:
     return centre + (mean - centre) * np.sqrt(spread / np.maximum(spread + variance, 1e-12))
 
 
-_SCORE = stats.norm.ppf(0.975)
-
-
 class Deviations:
-    """How far resampled values of groups lie from their own, for one method or a difference of two.
+    """How far resampled values of groups lie from their own, for one method.
 
-    Attributes:
-      of_seeds: a [B, C] array for each seed; C columns are the rows that any extreme is taken over.
+    A group that is all right does not vary when drawn again, though it could have been otherwise. Where groups may in
+    truth be alike, a proportion's deviations therefore get at least the variance it has at the groups' shared value.
     """
 
     def __init__(self, found: Sequence[Extreme], values: Array, trials: Array, units: Array):
@@ -209,58 +208,53 @@ class Deviations:
           units: int [Q].
         """
         self._rows = np.unique(np.concatenate([e.bases.ravel() for e in found])) if found else np.zeros(0, int)
-        self._values, self._trials, self._units = values, trials[self._rows], units[self._rows]
-        self.of_seeds: list[Array] = []
-        self._errors: Array | None = None
+        self._values, self._worth = values, np.fmin(trials, units + 0 * trials)
+        self._of_seeds: list[Array] = []
+        self._kept: dict[int, tuple[list[Array], Array]] = {}
 
     def watch(self, blocks: Iterable[Array]) -> Iterator[Array]:
         """Passes the resamples of each seed, [B, Q], on, and keeps those of groups."""
         for seed, block in enumerate(blocks):
             if len(self._rows):
-                self.of_seeds.append(block[:, self._rows] - self._values[seed, self._rows])
+                self._of_seeds.append(block[:, self._rows] - self._values[seed, self._rows])
             yield block
-        if self.of_seeds:
-            self._roughen()
 
-    def _roughen(self) -> None:
-        """Groups of which all answers are right, or wrong, do not vary when drawn again, but could have been otherwise.
-
-        Their deviations get the variance of a proportion with two right and two wrong answers added (Agresti & Coull).
-        """
-        total = sum(self.of_seeds) / len(self.of_seeds)
-        variance = np.nanvar(total, 0)
-        n = np.minimum(self._trials, self._units)
-        p = np.nanmean(self._values[:, self._rows], 0)
+    def _of(self, extreme: Extreme) -> tuple[list[Array], Array]:
+        """Of each seed [B, T, K, G], and standard errors of the mean over seeds [T, K, G]."""
+        if extreme.row in self._kept:
+            return self._kept[extreme.row]
+        at = np.searchsorted(self._rows, extreme.bases)
+        drawn = [d[:, at] for d in self._of_seeds]
+        mean = np.mean(drawn, 0)
+        variance = np.nan_to_num(np.nanvar(mean, 0))
+        n = self._worth[extreme.bases]
+        p = np.clip(_spread_of_truth(self.means(extreme), mean), 0, 1)
+        p = (n * p + 1) / (n + 2)
         with np.errstate(invalid="ignore"):
-            p = (n * p + _SCORE**2 / 2) / (n + _SCORE**2)
-            lacking = np.maximum(np.nan_to_num(p * (1 - p) / (n + _SCORE**2)) - np.nan_to_num(variance), 0)
+            lacking = np.maximum(np.nan_to_num(p * (1 - p) / n) / len(drawn) - variance, 0)
         if (lacking > 0).any():
-            drawn = np.random.default_rng(0).normal(size=total.shape) * np.sqrt(lacking)
-            self.of_seeds = [d + drawn for d in self.of_seeds]
-        self._errors = np.sqrt(np.nan_to_num(variance) + lacking)
-
-    def _of(self, extreme: Extreme) -> Array:
-        return np.searchsorted(self._rows, extreme.bases)
-
-    def candidates(self, extreme: Extreme) -> tuple[Array, Array, Array]:
-        """Of Extreme.candidates, from the mean over seeds."""
-        assert self._errors is not None
-        return extreme.candidates(_mean(self._values[:, extreme.bases]), self._errors[self._of(extreme)])
-
-    def errors(self, extreme: Extreme) -> tuple[Array, Array]:
-        """The smallest and the largest error of the mean over seeds of an extreme, [B] each."""
-        chosen, at = self.candidates(extreme), self._of(extreme)
-        low, high = zip(*(extreme.errors(d[:, at], chosen) for d in self.of_seeds), strict=True)
-        return sum(low) / len(low), sum(high) / len(high)
+            more = np.random.default_rng(0).normal(size=mean.shape) * np.sqrt(lacking)
+            drawn = [d + more for d in drawn]
+        self._kept[extreme.row] = drawn, np.sqrt(variance + lacking)
+        return self._kept[extreme.row]
 
     def means(self, extreme: Extreme) -> Array:
         """The groups' means over seeds, [T, K, G]."""
         return _mean(self._values[:, extreme.bases])
 
+    def candidates(self, extreme: Extreme) -> tuple[Array, Array, Array]:
+        """Of Extreme.candidates, from the mean over seeds."""
+        return extreme.candidates(self.means(extreme), self._of(extreme)[1])
+
+    def errors(self, extreme: Extreme) -> tuple[Array, Array]:
+        """The smallest and the largest error of the mean over seeds of an extreme, [B] each."""
+        chosen = self.candidates(extreme)
+        low, high = zip(*(extreme.errors(d, chosen) for d in self._of(extreme)[0]), strict=True)
+        return np.mean(low, 0), np.mean(high, 0)
+
     def by_chance(self, extreme: Extreme) -> ByChance:
         """The noise floor of a gap."""
-        at = self._of(extreme)
-        return by_chance(extreme, self._values[:, extreme.bases], [d[:, at] for d in self.of_seeds])
+        return by_chance(extreme, self._values[:, extreme.bases], self._of(extreme)[0])
 
 
 def _mean(x: Array) -> Array:

@@ -111,10 +111,10 @@ def groupings(
       attributes: names; all by default.
       crossed: attributes in the largest intersection.
       scored: as in `grouping`.
-      fewest: groups of fewer images are not compared.
+      fewest: intersections compare groups of at least so many images; single attributes compare all.
     """
     names = tuple(outcomes.attributes if attributes is None else attributes)
-    out = [grouping(outcomes)] + [grouping(outcomes, (a,), scored, fewest) for a in names]
+    out = [grouping(outcomes)] + [grouping(outcomes, (a,), scored) for a in names]
     for size in range(2, min(crossed, len(names)) + 1):
         out += [grouping(outcomes, c, scored, fewest) for c in itertools.combinations(names, size)]
     return out

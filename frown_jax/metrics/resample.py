@@ -156,21 +156,31 @@ def jackknife_weights(drawn: Units, seed: int = 0) -> np.ndarray:
     return (block[drawn.of_image][:, None] != np.arange(blocks)).astype(np.float32)
 
 
-def units_of_values(plan: Plan, drawn: Units) -> np.ndarray:
-    """Units that each value of a plan rests on, int [Q]: of its group, or of all groups that are compared."""
-    of_group = []
+def units_of_values(plan: Plan, drawn: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Units that each value of a plan rests on: those of its group, or of all groups that are compared.
+
+    Returns:
+      How many, int [Q]; and how many independent images they are worth at least, float [Q]: however alike the images
+      of one subject are, a mean over subjects of n_1, n_2, ... images is worth (sum n)^2 / sum n^2 (Kish 1965).
+    """
+    of_group: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for g in plan.groupings:
         inside = np.flatnonzero(g.codes >= 0)
-        pairs = np.unique(g.codes[inside].astype(np.int64) * drawn.count + drawn.of_image[inside])
-        of_group.append(np.bincount(pairs // max(drawn.count, 1), minlength=len(g.names)))
-    out: list[int] = []
+        pairs, sizes = np.unique(
+            g.codes[inside].astype(np.int64) * drawn.count + drawn.of_image[inside], return_counts=True
+        )
+        group, width = pairs // max(drawn.count, 1), len(g.names)
+        of_group.append(
+            (np.bincount(group, minlength=width), np.bincount(group, sizes, width), np.bincount(group, sizes**2, width))
+        )
+    count: list[int] = []
+    worth: list[float] = []
     for i, g, m in plan.blocks():
         targets = len(plan.targets) if m.of_target else 1
-        if m.of_attribute:
-            out += [int(of_group[i][g.scored].sum())] * targets
-        else:
-            out += [int(x) for x in np.repeat(of_group[i], targets)]
-    return np.array(out, int)
+        n, size, squared = (x[g.scored].sum(keepdims=True) if m.of_attribute else x for x in of_group[i])
+        count += np.repeat(n, targets).tolist()
+        worth += np.repeat(size**2 / np.maximum(squared, 1), targets).tolist()
+    return np.array(count, int), np.array(worth)
 
 
 class Draws:

@@ -19,7 +19,7 @@ from frown_jax.metrics.reference import Variances
 
 Array = np.ndarray
 FEWEST_METHODS = 5  # from which on methods tell of each other's spread over seeds
-MOST_BORROWED = 3  # times a method's own degrees of freedom
+MOST_BORROWED = 2  # times a method's own degrees of freedom
 
 
 class Resampled:
@@ -69,17 +69,19 @@ def _variance(x: Array) -> Array:
     return np.where(count > 1, squares / np.maximum(count - 1, 1), np.nan)
 
 
-def moderated(spread: Array, df: Array) -> tuple[Array, Array]:
+def moderated(spread: Array, df: Array, shared: Array | None = None) -> tuple[Array, Array]:
     """Spreads over few seeds, steadied by those of the other methods (empirical Bayes; Smyth 2004).
 
     Variances of M methods with df degrees of freedom each are taken as draws around a common one; how alike the
     methods are is estimated too, so that methods that differ lend each other nothing. Two cautions beyond Smyth's: a
-    spread is never made smaller than it was seen, and at most MOST_BORROWED times a method's own degrees of freedom are
-    lent, because all methods are compared with one control, whose luck they share.
+    spread is never made smaller than it was seen; and of differences from one control all share its luck, so that the
+    less is lent the more of the spread is the control's: if a share r of it is, the mean of ever so many spreads is
+    worth no more than df / r^2 degrees of freedom. Never more than MOST_BORROWED times a method's own are lent.
 
     Args:
       spread: [M, Q], variances over seeds.
       df: [M, Q], seeds less one.
+      shared: [Q], the control's own variance over seeds, if the spreads are of differences from it.
 
     Returns:
       Variances and degrees of freedom, [M, Q]; as they came with fewer than FEWEST_METHODS methods.
@@ -94,7 +96,13 @@ def moderated(spread: Array, df: Array) -> tuple[Array, Array]:
         own, s = lent[use, q], out[use, q]
         logs = np.log(s) - special.digamma(own / 2) + np.log(own / 2)
         more = logs.var(ddof=1) - special.polygamma(1, own / 2).mean()
-        prior = min(2 * _trigamma_inverse(more) if more > 0 else np.inf, MOST_BORROWED * own.min())
+        most = MOST_BORROWED
+        if shared is not None:
+            of_control = np.clip(shared[q] / s.mean(), 0.25, 1)
+            most = min(most, 1 / of_control**2 - 1)
+        prior = min(2 * _trigamma_inverse(more) if more > 0 else np.inf, most * own.min())
+        if not prior > 0.1:
+            continue
         common = np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))
         out[use, q] = np.maximum(s, (prior * common + own * s) / (prior + own))
         lent[use, q] = own + prior

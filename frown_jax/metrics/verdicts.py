@@ -71,23 +71,25 @@ def corrected(p: Array, family: Array) -> Array:
     return out
 
 
-def verdicts(table: pd.DataFrame, margin: float, level: float) -> Array:
+def verdicts(table: pd.DataFrame, margin: float, level: float, fewest: int) -> Array:
     """The verdict on each difference, object; '' where neither end is better or nothing was measured.
 
     Args:
       table: metric, difference, lower, upper, p_corrected, family, units, discordant.
       margin: differences up to this do not matter.
       level: of the intervals; a test's level is the rest to 1.
+      fewest: units that a gain or a loss needs.
 
     Returns:
       EQUAL if the interval lies within the margin (two one-sided tests; Schuirmann 1987), else GAIN or LOSS if
-      p_corrected is below 1 - level, else UNKNOWN. Without FEWEST_DISCORDANT units on which the methods differ there
-      is neither GAIN nor LOSS.
+      p_corrected is below 1 - level, else UNKNOWN. Without `fewest` units, and FEWEST_DISCORDANT on which the methods
+      differ, there is neither GAIN nor LOSS.
     """
     lower, upper, difference = (table[c].to_numpy(float) for c in ("lower", "upper", "difference"))
     with np.errstate(invalid="ignore"):
         equal = (lower >= -margin) & (upper <= margin)
-        shown = (table["p_corrected"].to_numpy(float) < 1 - level) & (table["discordant"] >= FEWEST_DISCORDANT)
+        shown = table["p_corrected"].to_numpy(float) < 1 - level
+        shown &= (table["discordant"] >= FEWEST_DISCORDANT).to_numpy() & (table["units"] >= fewest).to_numpy()
         up = difference > 0
     better = np.array([catalogue.metric(str(m)).better == "higher" for m in table["metric"]], bool)
     out = np.where(equal, EQUAL, np.where(shown, np.where(up == better, GAIN, LOSS), UNKNOWN)).astype(object)

@@ -102,7 +102,7 @@ def _json(path: pathlib.Path) -> dict:
 def _text_columns(path: pathlib.Path) -> pd.DataFrame:
     """A CSV in which blank text is '' and blank numbers are NaN."""
     table = pd.read_csv(path)
-    blank = ("attribute", "group", "target", "note", "interval", "verdict")
+    blank = ("attribute", "group", "target", "note", "interval", "verdict", "family", "harm")
     return table.assign(**{c: table[c].astype(object).where(table[c].notna(), "") for c in blank if c in table})
 
 

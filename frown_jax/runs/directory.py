@@ -51,7 +51,15 @@ from frown_jax.runs.watchers import Watcher
 from frown_jax.runtime import atomic, cache, processes
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
-_NOT_COMPARED = ("data.cache_dir", "members_per_device", "checkpoint_every", "hparams")  # of no effect on the results
+# Of no effect on what is trained.
+_NOT_COMPARED = (
+    "data.cache_dir",
+    "members_per_device",
+    "checkpoint_every",
+    "hparams",
+    "verdicts.margin",
+    "verdicts.primary",
+)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
