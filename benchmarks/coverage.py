@@ -18,10 +18,11 @@ from absl import app, flags
 from scipy import stats
 
 from frown_jax import schema
-from frown_jax.metrics import bootstrap, comparison, verdicts
+from frown_jax.metrics import bootstrap, comparison, significance, variance, verdicts
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import Plan, grouping, groupings
+from frown_jax.metrics.reference import Variances, p_value
 
 _TABLES = flags.DEFINE_list("tables", [], "Tables to make; all of them by default.")
 _THOROUGH = flags.DEFINE_bool("thorough", False, "Simulate as many data sets as docs/statistics.md shows.")
@@ -277,17 +278,18 @@ def families(grid, datasets, seed=0):
 
 SEEDS = (1, 2, 3, 4, 8, 16)
 LEVELS = [
-    *(Grid(seeds=s, moves=m) for s in SEEDS for m in (0.0, 0.01, 0.03, 0.05) if s > 1 or m == 0),
+    *(Grid(seeds=s, moves=m) for s in SEEDS for m in (0.0, 0.03) if s > 1 or m == 0),
+    *(Grid(seeds=4, moves=m) for m in (0.01, 0.05)),
     *(Grid(seeds=s, moves=0.02, apart=0.02) for s in (4, 16)),
-    *(Grid(seeds=4, moves=0.02, sizes=(10, 100, 2000)) for _ in (0,)),
+    Grid(seeds=4, moves=0.02, sizes=(10, 100, 2000)),
     *(Grid(seeds=s, moves=0.02, gains=(0.0, 0.05, 0.0), helped=1) for s in (4, 16)),
+    Grid(seeds=4, moves=0.01, gains=(-0.03, 0.02, 0.0), helped=1),
 ]
 GRIDS = [
-    *(Grid(methods=m, seeds=s, moves=v) for m in (11, 41) for s in (2, 3, 4) for v in (0.0, 0.03)),
-    Grid(methods=11, seeds=4, moves=0.05),
+    *(Grid(methods=11, seeds=s, moves=v) for s in (2, 4) for v in (0.0, 0.03)),
+    Grid(methods=11, seeds=4, moves=0.02, apart=0.02),
     Grid(methods=11, seeds=4, moves=0.01, uneven=4.0),
-    Grid(methods=11, seeds=8, moves=0.03),
-    Grid(methods=11, seeds=16, moves=0.03),
+    Grid(methods=41, seeds=4, moves=0.03),
 ]
 POWER = [
     Grid(methods=11, seeds=s, moves=v, gains=(0.0, g, 0.0), accuracies=(0.85, 0.75, 0.85), helped=5)
@@ -295,6 +297,65 @@ POWER = [
     for v in (0.005, 0.02)
     for g in (0.03, 0.06)
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A grid of methods that are all alike, by its sufficient statistics: what seeds and images do to each value.
+
+    Attributes:
+      methods: beside the control.
+      seeds: of each.
+      moves: standard deviation of a value over seeds.
+      control: the same of the control, where it is another.
+      uneven: half of the methods move so many times as much.
+      images: standard deviation that the images bring to all runs of a method alike.
+      both: the same to each run by itself.
+      values: primary values, independent of each other.
+    """
+
+    methods: int
+    seeds: int
+    moves: float
+    control: float | None = None
+    uneven: float = 1.0
+    images: float = 0.004
+    both: float = 0.012
+    values: int = 3
+
+    def p_values(self, rng):
+        """Of every method and value, [methods, values], as `comparison.compare` computes them."""
+        moves = np.where(np.arange(self.methods + 1) < (self.methods + 1) // 2, 1, self.uneven) * self.moves
+        moves[0] = moves[0] if self.control is None else self.control
+        shape = (self.methods + 1, self.seeds, self.values)
+        runs = rng.normal(size=shape) * np.hypot(moves, self.both)[:, None, None]
+        runs += rng.normal(size=(self.methods + 1, 1, self.values)) * self.images
+        difference = runs[1:] - runs[0]
+        full = np.ones((self.methods, self.values))
+        both = 2 * self.both**2 * full
+        spread, df = variance.moderated(difference.var(1, ddof=1), (self.seeds - 1) * full, runs[0].var(0, ddof=1))
+        images = 2 * self.images**2 + both / self.seeds
+        v = Variances(images, spread, both, self.seeds * full, df, RESAMPLES * full)
+        return p_value(difference.mean(1), v)
+
+
+FAMILIES = [
+    *(Family(m, s, v) for m in (10, 40) for s in (2, 3, 4, 8, 16) for v in (0.0, 0.01, 0.03, 0.05)),
+    *(Family(m, s, 0.01, uneven=5.0) for m in (10, 40) for s in (3, 4, 8)),
+    *(Family(m, s, 0.005, control=0.03) for m in (10, 40) for s in (3, 4, 8)),
+    *(Family(m, s, 0.03, control=0.005) for m in (10, 40) for s in (3, 4, 8)),
+]
+
+
+def _false_in_family(job):
+    family, grids_of, seed = job
+    rng = np.random.default_rng(seed)
+    wrong = below = 0
+    for _ in range(grids_of):
+        p = family.p_values(rng)
+        wrong += bool((significance.holm(p.ravel()) < 0.05).any())
+        below += (p < 0.05).mean()
+    return family, wrong, below / grids_of
 
 
 def small_audits(audits, seed=0):
@@ -349,14 +410,6 @@ def _family_rows(job):
     return grid, families(grid, datasets, seed)
 
 
-def _described(grid):
-    row = {"methods": grid.methods - 1, "seeds": grid.seeds, "seeds move": grid.moves}
-    for name, value in (("groups move", grid.apart), ("uneven", grid.uneven), ("gain", max(grid.gains))):
-        if value != getattr(Grid(), name.split()[0], None) or name == "gain":
-            row[name] = value
-    return row
-
-
 def levels(pool, datasets):
     """Two methods: coverage of the difference's interval, and how often p < .05 where there is no difference."""
     rows = []
@@ -378,6 +431,17 @@ def grids(pool, datasets):
     return _shares(rows, "primary", "false gain or loss")
 
 
+def families_of(pool, datasets):
+    """The same by sufficient statistics, of more designs: methods or a control that move more than the others."""
+    rows = []
+    jobs = [(f, max(datasets * 10 // f.methods, 50), i) for i, f in enumerate(FAMILIES)]
+    for (family, wrong, below), (_, count, _) in zip(pool.map(_false_in_family, jobs), jobs, strict=True):
+        row = {"methods": family.methods, "seeds": family.seeds, "seeds move": family.moves}
+        row |= {"control moves": family.moves if family.control is None else family.control, "uneven": family.uneven}
+        rows.append({**row, "wrong": wrong, "of": count, "p < .05": below})
+    return _shares(rows, "wrong", "false gain or loss")
+
+
 def power(pool, datasets):
     """Five of ten methods help the worst group: how many of them are found, and how often another is."""
     rows = []
@@ -396,6 +460,7 @@ def made(pool, thorough):
         "extremes": ("Worst groups, best groups and gaps, one run", lambda: _shares(extremes(many // 2))),
         "levels": ("Two methods", lambda: levels(pool, some)),
         "grids": ("Methods that are all alike", lambda: grids(pool, some)),
+        "families": ("Methods that are all alike, by sufficient statistics", lambda: families_of(pool, 2 * many // 4)),
         "power": ("Five of ten methods help the worst group", lambda: power(pool, some // 2)),
         "audits": ("Small audits", lambda: pd.DataFrame([small_audits(10_000 if thorough else 1000)])),
     }

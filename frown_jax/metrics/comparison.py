@@ -98,7 +98,7 @@ def compare(
     flat = Variances(*(getattr(v, f.name).ravel() for f in dataclasses.fields(v)))
     _conclude(table, flat, settings)
     _detectable(table, outcomes, plan, members, methods, methods.index(control))
-    return table.drop(columns=["shift_low", "shift_high", "p_least"])
+    return table.drop(columns=["shift_low", "shift_high", "p_least", "p_exact", "exact_low", "exact_high"])
 
 
 class _Pairs:
@@ -152,11 +152,11 @@ class _Pairs:
         out["units"], out["discordant"] = units, discordant
         out["control"], out["value"] = bootstrap.over_runs(y, _all(y))[0], bootstrap.over_runs(x, _all(x))[0]
         out["difference"] = out["value"] - out["control"]
-        out["p_least"] = np.maximum(0.5 ** np.minimum(discordant - 1.0, 60), 0)
+        out["p_least"] = np.minimum(0.5 ** np.minimum(discordant - 1.0, 60), 1)
+        out[["p_exact", "exact_low", "exact_high"]] = np.nan
         if len(a) == 1 and self._drawn.are_images:
-            exact = mcnemar(self._outcomes, self._plan, int(a[0]), int(b[0]))
-            out["p_least"] = np.where(np.isnan(exact), out["p_least"], exact)
-        out["p_least"] = np.minimum(out["p_least"], 1)
+            exact = mcnemar(self._outcomes, self._plan, int(a[0]), int(b[0]), how.level)
+            out["p_exact"], out["exact_low"], out["exact_high"] = exact
         shift = self._shifts(mine, theirs, v)
         out["shift_low"], out["shift_high"] = shift[0], shift[1]
         out["p_permutation"] = np.nan
@@ -228,12 +228,20 @@ def _conclude(table: pd.DataFrame, v: Variances, settings: ComparisonSettings) -
     lower, upper = (least - half).to_numpy(), (most + half).to_numpy()
     p = p_value(np.maximum(np.maximum(least, -most), 0), v)
     p[same] = 1
-    p = np.maximum(p, table["p_least"])
-    apart = p > 1 - level
-    lower, upper = np.where(apart, np.minimum(lower, 0), lower), np.where(apart, np.maximum(upper, 0), upper)
-    table["lower"], table["upper"] = np.fmin(lower, difference + 0 * lower), np.fmax(upper, difference + 0 * upper)
+    exact = table["p_exact"].to_numpy(float)
+    p = np.where(np.isnan(exact), np.maximum(p, table["p_least"]), exact)
+    # The end on the side of no difference is the exact test's own, where there is one.
+    own_low, own_high = table["exact_low"].to_numpy(float), table["exact_high"].to_numpy(float)
+    lower = np.where(difference > 0, np.where(np.isnan(exact), lower, own_low), np.fmin(lower, own_low))
+    upper = np.where(difference < 0, np.where(np.isnan(exact), upper, own_high), np.fmax(upper, own_high))
+    untold = p > 1 - level
+    lower, upper = np.where(untold, np.minimum(lower, 0), lower), np.where(untold, np.maximum(upper, 0), upper)
+    missing = np.isnan(half)
+    table["lower"] = np.where(missing, np.nan, np.minimum(lower, difference))
+    table["upper"] = np.where(missing, np.nan, np.maximum(upper, difference))
+    p[missing] = np.nan
     table["p_value"] = p
-    table["p_corrected"] = verdicts.corrected(p.to_numpy(float), table["family"].to_numpy(object))
+    table["p_corrected"] = verdicts.corrected(p, table["family"].to_numpy(object))
     seeds = np.maximum(v.count, 1)
     table["sd_images"] = np.sqrt(np.maximum(v.images - v.both / seeds, 0))
     table["sd_seeds"], table["sd_both"] = np.sqrt(v.of_seeds), np.sqrt(v.both / seeds)

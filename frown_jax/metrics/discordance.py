@@ -64,17 +64,27 @@ def discordant_units(outcomes: Outcomes, plan: Plan, drawn: Units, method: Array
     return np.concatenate(out)
 
 
-def mcnemar(outcomes: Outcomes, plan: Plan, method: int, control: int) -> Array:
-    """Exact two-sided p-values of McNemar's test for accuracies of two runs, [Q]; NaN for other values."""
+def mcnemar(outcomes: Outcomes, plan: Plan, method: int, control: int, level: float) -> tuple[Array, Array, Array]:
+    """McNemar's exact test for the accuracies of two runs.
+
+    Returns:
+      Two-sided p-values and the ends of the intervals that belong to them (Clopper and Pearson's of the share of the
+      images that differ which the method won, as differences in accuracy), [Q] each; NaN for other values.
+    """
     out: list[Array] = []
     labels = outcomes.labels
     a, b = outcomes.predictions[method] == labels, outcomes.predictions[control] == labels
     for _, g, m in plan.blocks():
         if m.name != "accuracy" or plan.multilabel:
             width = (1 if m.of_attribute else len(g.names)) * (len(plan.targets) if m.of_target else 1)
-            out.append(np.full(width, np.nan))
+            out.append(np.full((3, width), np.nan))
             continue
         inside = g.codes >= 0
-        won, lost = (np.bincount(g.codes[inside & x], minlength=len(g.names)) for x in (a & ~b, b & ~a))
-        out.append(np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1))
-    return np.concatenate(out)
+        count, won, lost = (np.bincount(g.codes[inside & x], minlength=len(g.names)) for x in (inside, a & ~b, b & ~a))
+        p = np.minimum(2 * stats.binom.cdf(np.minimum(won, lost), won + lost, 0.5), 1)
+        low = np.where(won > 0, stats.beta.ppf((1 - level) / 2, won, lost + 1), 0)
+        high = np.where(lost > 0, stats.beta.ppf((1 + level) / 2, won + 1, lost), 1)
+        scale = (won + lost) / np.maximum(count, 1)
+        out.append(np.stack([p, (2 * low - 1) * scale, (2 * high - 1) * scale]))
+    p, low, high = np.concatenate(out, 1)
+    return p, low, high

@@ -10,12 +10,13 @@ top - smallest at the bottom); only groups that may be at the top or the bottom 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy import stats
 
 from frown_jax.metrics.catalogue import Metric
+from frown_jax.metrics.classification import largest, mean_of_defined, smallest
 from frown_jax.metrics.plan import Plan
 
 Array = np.ndarray
@@ -45,13 +46,12 @@ class Extreme:
           errors: [T, K, G], standard errors.
         """
         errors = np.where(np.isnan(errors), 0, errors)
-        with np.errstate(invalid="ignore"):
-            top = _near(values, errors)
-            bottom = _near(-values, errors)
-            gap = np.nanmax(_or(values, -np.inf), -1) - np.nanmin(_or(values, np.inf), -1)
-        gap = np.where(np.isfinite(gap), gap, -np.inf).max(1)
+        top, bottom = _near(values, errors), _near(-values, errors)
+        gap = _or(largest(values) - smallest(values), -np.inf).max(1)
         room = _CANDIDATES * np.sqrt(2) * errors.max((1, 2))
-        deciding = gap + room >= gap.max() - room if self.metric.lift == "max" else np.isfinite(gap)
+        deciding = np.isfinite(gap)
+        if self.metric.lift == "max" and deciding.any():
+            deciding &= gap + room >= gap.max() - room
         return top, bottom, deciding
 
     def errors(self, deviations: Array, candidates: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -62,35 +62,32 @@ class Extreme:
           candidates: of `candidates`.
         """
         top, bottom, deciding = candidates
-        d = deviations
-        high_top, low_top = _over(d, top, np.nanmax), _over(d, top, np.nanmin)
-        high_bottom, low_bottom = _over(d, bottom, np.nanmax), _over(d, bottom, np.nanmin)
+        at_top, at_bottom = (np.where(chosen, deviations, np.nan) for chosen in (top, bottom))
         if self.metric.extreme == "min":
-            low, high = low_bottom, high_bottom
+            low, high = smallest(at_bottom), largest(at_bottom)
         elif self.metric.extreme == "max":
-            low, high = low_top, high_top
+            low, high = smallest(at_top), largest(at_top)
         else:
-            low, high = low_top - high_bottom, high_top - low_bottom
+            low, high = smallest(at_top) - largest(at_bottom), largest(at_top) - smallest(at_bottom)
         if self.metric.combined == "mean":
-            low, high = np.nanmean(low, 2), np.nanmean(high, 2)
+            low, high = mean_of_defined(low), mean_of_defined(high)
         else:
-            low, high = np.nanmin(low, 2), np.nanmax(high, 2)
-        low, high = low[:, deciding], high[:, deciding]
+            low, high = smallest(low), largest(high)
+        low, high = (np.where(deciding, x, np.nan) for x in (low, high))
         if self.metric.lift == "mean":
-            return np.nanmean(low, 1), np.nanmean(high, 1)
-        return np.nanmin(low, 1), np.nanmax(high, 1)
+            return mean_of_defined(low), mean_of_defined(high)
+        return smallest(low), largest(high)
 
     def bias(self, low: Array, high: Array) -> float:
         """By how much the extreme is off on average if its candidates are in truth equal."""
-        return float(np.nanmean(low if self.metric.extreme == "min" else high))
+        return float(mean_of_defined(low if self.metric.extreme == "min" else high))
 
     def value(self, values: Array) -> Array:
         """The extreme of values of groups [..., T, K, G], [...]."""
-        top, bottom = np.nanmax(_or(values, -np.inf), -1), np.nanmin(_or(values, np.inf), -1)
+        top, bottom = largest(values), smallest(values)
         x = {"min": bottom, "max": top, "range": top - bottom}[self.metric.extreme]
-        x = np.where(np.isfinite(x), x, np.nan)
-        x = np.nanmean(x, -1) if self.metric.combined == "mean" else np.nanmax(x, -1)
-        return np.nanmean(x, -1) if self.metric.lift == "mean" else np.nanmax(x, -1)
+        x = mean_of_defined(x) if self.metric.combined == "mean" else largest(x)
+        return mean_of_defined(x) if self.metric.lift == "mean" else largest(x)
 
 
 def _or(x: Array, other: float) -> Array:
@@ -103,13 +100,6 @@ def _near(values: Array, errors: Array) -> Array:
     first = filled.argmax(-1)[..., None]
     apart = np.take_along_axis(filled, first, -1) - filled
     return (apart <= _CANDIDATES * np.hypot(errors, np.take_along_axis(errors, first, -1))) & ~np.isnan(values)
-
-
-def _over(d: Array, chosen: Array, how: Callable[..., Array]) -> Array:
-    """An extreme over the chosen groups; NaN without one."""
-    worst = -np.inf if how is np.nanmax else np.inf
-    x = how(np.where(chosen & ~np.isnan(d), d, worst), -1)
-    return np.where(np.isfinite(x), x, np.nan)
 
 
 def extremes(plan: Plan) -> list[Extreme]:
@@ -164,31 +154,46 @@ class ByChance:
     debiased: float
 
 
-def by_chance(extreme: Extreme, values: Array, deviations: Sequence[Array]) -> ByChance:
+def by_chance(extreme: Extreme, values: Array, deviations: Sequence[Array], variance: Array) -> ByChance:
     """The noise floor of a gap.
 
     Args:
       extreme: a range over groups.
       values: [S, T, K, G], the groups' values of each seed.
       deviations: for each seed [B, T, K, G], resamples of the groups' values less those values.
+      variance: [T, K, G], of the groups' means over seeds.
     """
     equal = np.mean([extreme.value(d) for d in deviations], 0)
-    centre = _spread_of_truth(_mean(values), np.mean(deviations, 0))
-    bias = float(np.mean([np.nanmean(extreme.value(centre + d)) for d in deviations]) - extreme.value(centre))
-    seen = float(np.nanmean(extreme.value(values)))
-    return ByChance(float(np.nanmean(equal)), float(np.nanquantile(equal, 0.95)), max(seen - bias, 0.0))
+    centre = _spread_of_truth(mean_of_defined(values, 0), variance)
+    noisy = [float(mean_of_defined(extreme.value(centre + d))) for d in deviations]
+    seen = float(mean_of_defined(extreme.value(values)))
+    known = equal[np.isfinite(equal)]
+    if not len(known):
+        return ByChance(np.nan, np.nan, np.nan)
+    bias = float(np.mean(noisy) - extreme.value(centre))
+    return ByChance(float(known.mean()), float(np.quantile(known, 0.95)), max(seen - bias, 0.0))
 
 
-def _spread_of_truth(mean: Array, noise: Array) -> Array:
-    """Groups' values drawn together until they spread as their truths do, the noise taken away (empirical Bayes)."""
-    variance = np.nan_to_num(np.nanvar(noise, 0))
-    # A group that happens not to vary is no better known than the others.
-    variance = np.maximum(variance, variance.mean(-1, keepdims=True) / 2)
-    added = np.nanmean(np.nanvar(noise, -1, ddof=1), 0)[..., None]
-    spread = np.maximum(np.nanvar(mean, -1, ddof=1)[..., None] - added, 0)
-    weight = np.where(np.isnan(mean), 0, 1 / np.maximum(variance + spread, 1e-12))
+def _spread_of_truth(mean: Array, variance: Array) -> Array:
+    """Groups' values drawn together until they spread as their truths do, the noise taken away (empirical Bayes).
+
+    Args:
+      mean: [T, K, G].
+      variance: [T, K, G], of the noise.
+    """
+    known = ~np.isnan(mean)
+    spread = np.maximum(_variance(mean) - mean_of_defined(np.where(known, variance, np.nan)), 0)[..., None]
+    spread = np.nan_to_num(spread)
+    weight = np.where(known, 1 / np.maximum(variance + spread, 1e-12), 0)
     centre = (weight * np.nan_to_num(mean)).sum(-1, keepdims=True) / np.maximum(weight.sum(-1, keepdims=True), 1e-12)
     return centre + (mean - centre) * np.sqrt(spread / np.maximum(spread + variance, 1e-12))
+
+
+def _variance(x: Array, axis: int = -1) -> Array:
+    """Unbiased variance of what is defined; NaN with fewer than two values."""
+    squares = mean_of_defined((x - np.expand_dims(mean_of_defined(x, axis), axis)) ** 2, axis)
+    count = (~np.isnan(x)).sum(axis)
+    return np.where(count > 1, squares * count / np.maximum(count - 1, 1), np.nan)
 
 
 class Deviations:
@@ -225,22 +230,33 @@ class Deviations:
             return self._kept[extreme.row]
         at = np.searchsorted(self._rows, extreme.bases)
         drawn = [d[:, at] for d in self._of_seeds]
-        mean = np.mean(drawn, 0)
-        variance = np.nan_to_num(np.nanvar(mean, 0))
-        n = self._worth[extreme.bases]
-        p = np.clip(_spread_of_truth(self.means(extreme), mean), 0, 1)
-        p = (n * p + 1) / (n + 2)
-        with np.errstate(invalid="ignore"):
-            lacking = np.maximum(np.nan_to_num(p * (1 - p) / n) / len(drawn) - variance, 0)
+        variance = np.nan_to_num(_variance(np.mean(drawn, 0), 0))
+        alike = self._if_alike(extreme, variance)
+        lacking = np.maximum(alike - variance, 0)
         if (lacking > 0).any():
-            more = np.random.default_rng(0).normal(size=mean.shape) * np.sqrt(lacking)
+            more = np.random.default_rng(0).normal(size=drawn[0].shape) * np.sqrt(lacking)
             drawn = [d + more for d in drawn]
         self._kept[extreme.row] = drawn, np.sqrt(variance + lacking)
         return self._kept[extreme.row]
 
+    def _if_alike(self, extreme: Extreme, variance: Array) -> Array:
+        """Variances of the groups' means at the values that they may in truth have, [T, K, G]; 0 if no proportions."""
+        n, p = self._worth[extreme.bases], self.means(extreme)
+        fine = (n > 0) & np.isfinite(p)
+        n, p = np.where(fine, n, 1), np.where(fine, p, 0)
+
+        def of(x: Array) -> Array:
+            return np.where(fine, x * (1 - x) / n, 0)
+
+        common = (fine * n * p).sum(-1, keepdims=True) / np.maximum((fine * n).sum(-1, keepdims=True), 1)
+        # By how much subjects or an average over seeds make the variance another than a binomial's.
+        effect = variance.sum(-1, keepdims=True) / np.maximum(of((n * p + 1) / (n + 2)).sum(-1, keepdims=True), 1e-12)
+        centre = _spread_of_truth(np.where(fine, p, np.nan), effect * of(common + 0 * p))
+        return effect * of(np.clip((n * np.nan_to_num(centre) + 1) / (n + 2), 0, 1))
+
     def means(self, extreme: Extreme) -> Array:
         """The groups' means over seeds, [T, K, G]."""
-        return _mean(self._values[:, extreme.bases])
+        return mean_of_defined(self._values[:, extreme.bases], 0)
 
     def candidates(self, extreme: Extreme) -> tuple[Array, Array, Array]:
         """Of Extreme.candidates, from the mean over seeds."""
@@ -254,10 +270,5 @@ class Deviations:
 
     def by_chance(self, extreme: Extreme) -> ByChance:
         """The noise floor of a gap."""
-        return by_chance(extreme, self._values[:, extreme.bases], self._of(extreme)[0])
-
-
-def _mean(x: Array) -> Array:
-    """Mean over axis 0 of what is defined."""
-    count = (~np.isnan(x)).sum(0)
-    return np.where(count > 0, np.nansum(x, 0) / np.maximum(count, 1), np.nan)
+        drawn, errors = self._of(extreme)
+        return by_chance(extreme, self._values[:, extreme.bases], drawn, errors**2)
