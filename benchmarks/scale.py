@@ -26,7 +26,7 @@ from frown_jax import schema
 from frown_jax.data.annotations import Annotations
 from frown_jax.member.values import stack
 from frown_jax.metrics import predictions_table, results_table
-from frown_jax.metrics.analysis import Settings
+from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.report import files
 from frown_jax.runs.checkpoint import Checkpoints
@@ -80,7 +80,7 @@ def _sweep(count: int, images: int, folder: pathlib.Path) -> None:
     values = time.perf_counter() - began
     began = time.perf_counter()
     outcomes = [predictions_table.outcomes(frame[frame["split"] == s], schema.ATTRIBUTES) for s in ("test", "val")]
-    settings = Settings(bootstrap=Bootstrap(1000))
+    settings = AnalysisSettings(bootstrap=Bootstrap(1000))
     files.analyse_and_write(run, *outcomes, settings, "made up", results=results, split="test")
     analysed = time.perf_counter() - began
     sizes = [(folder / name).stat().st_size / count for name in ("predictions.parquet", "results.csv")]

@@ -1,7 +1,8 @@
 """Fairness of the predictions of any model, with intervals and tests: no training, no JAX model needed.
 
   python -m frown_jax.audit predictions.csv --attributes=race,gender,age
-  python -m frown_jax.audit predictions.parquet --control=baseline --permutations=1000
+  python -m frown_jax.audit predictions.parquet --control=baseline --margin=.01
+  python -m frown_jax.audit predictions.parquet --primary=accuracy,accuracy:race:African-American
   python -m frown_jax.audit runs/baseline-faces-0a1b2c3d/predictions.parquet
 
 The file has a row per image (and run): y_true (or emotion, label); y_pred (or prediction) or probabilities p_<class>,
@@ -24,11 +25,13 @@ from absl import flags, logging
 from frown_jax import schema
 from frown_jax.errors import OutcomesError
 from frown_jax.metrics import predictions_table
-from frown_jax.metrics.analysis import Settings
+from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.bootstrap import Bootstrap
+from frown_jax.metrics.catalogue import PRIMARY
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import SCORED
 from frown_jax.metrics.resample import draws_subjects
+from frown_jax.metrics.verdicts import MARGIN
 from frown_jax.report import files
 from frown_jax.runs.directory import RunDir
 from frown_jax.runtime import cache, command
@@ -46,9 +49,22 @@ _SCORED = flags.DEFINE_string(
     "Groups that fairness measures compare: 'studies' (no gender Unsure, no age 0-3 or 70+), 'all', or "
     "'gender:Male|Female,age:20-39|40-69'.",
 )
-_FEWEST = flags.DEFINE_integer("fewest", 10, "Intersections compare groups of at least so many images.", lower_bound=1)
+_FEWEST = flags.DEFINE_integer(
+    "fewest",
+    10,
+    "Intersections compare groups of at least so many images, and no gain or loss rests on a smaller group.",
+    lower_bound=1,
+)
 _CROSSED = flags.DEFINE_integer("crossed", 3, "Attributes in the largest intersection.", lower_bound=1)
-_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Of the bootstrap.", lower_bound=2)
+_MARGIN = flags.DEFINE_float(
+    "margin", MARGIN, "Differences up to this are called practically equal, and a loss of more is called harm."
+)
+_PRIMARY = flags.DEFINE_list(
+    "primary",
+    list(PRIMARY),
+    "Values that verdicts are about, corrected together: metrics, or metric:attribute, or metric:attribute:group.",
+)
+_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Resamples of the images that variances come of.", lower_bound=2)
 _PERMUTATIONS = flags.DEFINE_integer(
     "permutations", 0, "Of the permutation tests; they cost four bootstraps, so by default there are none."
 )
@@ -128,7 +144,7 @@ def _main(arguments: list[str]) -> None:
         splits = ", ".join(map(str, table["split"].unique())) if "split" in table else "none"
         raise OutcomesError(f"--split={_SPLIT.value}: {path} has no such rows; its splits are {splits}")
     validation = load(table, _VALIDATION.value, attributes, _CLASSES.value) if "split" in table else None
-    settings = Settings(
+    settings = AnalysisSettings(
         control=_CONTROL.value,
         crossed=_CROSSED.value,
         scored=_scored(_SCORED.value),
@@ -142,6 +158,8 @@ def _main(arguments: list[str]) -> None:
             seed=_SEED.value,
         ),
         permutations=_PERMUTATIONS.value,
+        margin=_MARGIN.value,
+        primary=tuple(_PRIMARY.value),
     )
     drawn = "subjects" if draws_subjects(test, _BY_SUBJECT.value) else "images"
     logging.info(

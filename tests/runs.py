@@ -9,7 +9,7 @@ import pandas as pd
 from frown_jax import schema
 from frown_jax.metrics import predictions_table as metrics_read
 from frown_jax.metrics import results_table as metrics_table
-from frown_jax.metrics.analysis import Settings
+from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.report import files
 from frown_jax.runs.directory import FORMAT, RunDir
@@ -72,7 +72,7 @@ def finished(
         table = predicted(methods, seeds, images, seed, split, called)
         tables.append(table.drop(columns=[a for a in every if a not in attributes]))
         outcomes.append(metrics_read.outcomes(tables[-1], known, classes))
-    settings = Settings(crossed=crossed, bootstrap=Bootstrap(20))
+    settings = AnalysisSettings(crossed=crossed, bootstrap=Bootstrap(20))
     everything = pd.concat(tables, ignore_index=True)
     results = metrics_table.results(tables[0], known)
     files.analyse_and_write(run, *outcomes, settings, results=results, split="test")

@@ -11,6 +11,7 @@ from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.frame import GroupFrame
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import Plan, groupings
+from frown_jax.metrics.variance import Resampled
 
 
 def _outcomes(n=300, runs=1, subjects=None, seed=0):
@@ -27,21 +28,22 @@ def test_stratified_resamples_keep_every_cell():
     assert weights.shape == (300, 50)
     cell = o.attributes["sex"].codes * 3 + o.attributes["race"].codes
     for b in range(50):
-        np.testing.assert_array_equal(np.bincount(cell, weights[:, b]), np.bincount(cell))
+        np.testing.assert_allclose(np.bincount(cell, weights[:, b]), np.bincount(cell), rtol=1e-6)
     labels = np.asarray(resample.bootstrap_weights(resample.units(o, "cells and labels"), 20))
     key = cell * 3 + o.labels
     for b in range(20):
-        np.testing.assert_array_equal(np.bincount(key, labels[:, b]), np.bincount(key))
+        np.testing.assert_allclose(np.bincount(key, labels[:, b]), np.bincount(key), rtol=1e-6)
     free = np.asarray(resample.bootstrap_weights(resample.units(o, "none"), 50))
-    assert (free.sum(0) == 300).all()
+    np.testing.assert_allclose(free.sum(0), 300, rtol=1e-6)
     assert len({tuple(np.bincount(cell, free[:, b])) for b in range(50)}) > 40
 
 
 def test_multiplicities_are_binomial():
     o = Outcomes.of(np.zeros(40, int), np.zeros(40, int))
-    weights = np.asarray(resample.bootstrap_weights(resample.units(o), 4000))
-    seen = np.bincount(weights.astype(int).ravel(), minlength=8)[:6] / weights.size
-    np.testing.assert_allclose(seen, stats.binom.pmf(np.arange(6), 40, 1 / 40), atol=0.004)
+    times = np.asarray(resample.bootstrap_weights(resample.units(o), 4000)) * 39 / 40
+    np.testing.assert_allclose(times, times.round(), atol=1e-5)
+    seen = np.bincount(times.round().astype(int).ravel(), minlength=8)[:6] / times.size
+    np.testing.assert_allclose(seen, stats.binom.pmf(np.arange(6), 39, 1 / 40), atol=0.004)
 
 
 def test_subjects_are_drawn_whole():
@@ -51,7 +53,7 @@ def test_subjects_are_drawn_whole():
     assert drawn.count == 30
     weights = np.asarray(resample.bootstrap_weights(drawn, 20)).reshape(30, 10, 20)
     assert (weights == weights[:, :1]).all()
-    assert (weights[:, 0].sum(0) == 30).all()
+    np.testing.assert_allclose(weights[:, 0].sum(0), 30, rtol=1e-6)
     with pytest.raises(ValueError, match="name no subjects"):
         resample.units(_outcomes(), by_subject=True)
 
@@ -71,12 +73,19 @@ def test_frames_of_one_subject_do_not_count_as_independent():
 
 
 def test_the_mean_of_seeds_has_the_right_spread():
-    # Drawing S - 1 of S: the variance of the mean of S values is estimated without bias.
-    values = np.array([0.1, 0.5, 0.2, 0.9])
-    weights = resample.seed_weights(4, 200_000)
-    means = weights @ values / weights.sum(1)
-    assert means.var() == pytest.approx(values.var(ddof=1) / 4, rel=0.02)
-    assert (resample.seed_weights(1, 5) == 1).all()
+    # The variance of the mean of S values is estimated without bias; what images explain is not counted again.
+    values = np.array([0.1, 0.5, 0.2, 0.9])[:, None]
+    still = Resampled(np.zeros((10, 1)) + v for v in values)
+    found = still.variances(values, np.array([np.inf]))
+    assert found.of_seeds[0] == pytest.approx(values.var(ddof=1) / 4, rel=1e-9)
+    assert found.images[0] == pytest.approx(0, abs=1e-12)
+    noise = np.random.default_rng(0).normal(size=(4, 200_000, 1))
+    alone = Resampled(values[s] + noise[s] for s in range(4)).variances(values, np.array([np.inf]))
+    assert alone.both[0] == pytest.approx(1, rel=0.02)
+    assert alone.images[0] == pytest.approx(1 / 4, rel=0.02)
+    common = Resampled(values[s] + noise[0] for s in range(4)).variances(values, np.array([np.inf]))
+    assert common.both[0] == pytest.approx(0, abs=1e-9)
+    assert common.images[0] == pytest.approx(1, rel=0.02)
 
 
 def test_percentile_and_bca_match_scipy():

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frown_jax.metrics import comparison, resample
+from frown_jax.metrics import comparison, levelling, resample
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.outcomes import Outcomes
+from frown_jax.metrics.permutation import permutation
 from frown_jax.metrics.plan import Plan, grouping, groupings
 
 
@@ -24,19 +25,19 @@ def _methods(accuracies, seeds=6, n=400, seed=0):
     return Outcomes.of(labels, np.array(predictions), attributes={"g": group}, runs=runs)
 
 
-METRICS = ("accuracy", "worst_group_accuracy", "best_group_accuracy", "accuracy_difference")
+METRICS = ("accuracy", "worst_group_accuracy", "best_group_accuracy", "midrange_accuracy", "accuracy_difference")
 
 
 def _compare(outcomes, **more):
     plan = Plan.of(outcomes, groupings(outcomes), METRICS)
-    return comparison.compare(outcomes, plan, "base", comparison.Settings(Bootstrap(600), **more))
+    return comparison.compare(outcomes, plan, "base", comparison.ComparisonSettings(Bootstrap(600), **more))
 
 
 def test_gains_and_losses_are_told_from_noise():
     o = _methods({"base": (0.8, 0.6), "better": (0.9, 0.8), "worse": (0.6, 0.6), "same": (0.8, 0.6)}, n=2000)
     table = _compare(o, permutations=199)
     overall = table[(table["metric"] == "accuracy") & (table["attribute"] == "")].set_index("method")
-    assert dict(overall["verdict"]) == {"better": "gain", "worse": "loss", "same": "not shown"}
+    assert dict(overall["verdict"]) == {"better": "gain", "worse": "loss", "same": "practically equal"}
     assert overall.loc["better", "difference"] == pytest.approx(
         overall.loc["better", "value"] - overall.loc["better", "control"]
     )
@@ -44,9 +45,9 @@ def test_gains_and_losses_are_told_from_noise():
     assert (overall["difference"] <= overall["upper"]).all()
     assert overall.loc["better", "p_permutation"] == pytest.approx(1 / 200)
     assert overall.loc["better", "p_seeds"] == pytest.approx(2 / 2**6)
-    assert (table["p_bootstrap_holm"].dropna() >= table["p_bootstrap"].dropna()).all()
+    assert (table["p_corrected"].dropna() >= table["p_value"].dropna()).all()
     assert (table["seeds"] == 6).all()
-    levels = comparison.levelling_down(table).set_index("method")
+    levels = levelling.levelling_down(table).set_index("method")
     assert levels.loc["worse", "reading"] == "levelled down"
     assert levels.loc["better", "reading"].startswith("levelled up")
     assert levels.loc["worse", "gap"] == pytest.approx(
@@ -63,7 +64,7 @@ def test_permutation_against_all_arrangements():
     d = (a == 0).astype(int) - (b == 0).astype(int)
     flips = 1 - 2 * ((np.arange(64)[:, None] >> np.arange(6)) & 1)
     exact = (abs(flips @ d) >= abs(d.sum())).mean()
-    p = comparison.permutation(o, plan, np.array([0]), np.array([1]), 4000, resample.units(o))
+    p = permutation(o, plan, np.array([0]), np.array([1]), 4000, resample.units(o))
     assert p[0] == pytest.approx(exact, abs=0.02)
 
 
@@ -75,7 +76,7 @@ def test_permutation_swaps_probabilities_too():
     p /= p.sum(-1, keepdims=True)
     o = Outcomes.of(labels, None, p, runs=pd.DataFrame({"method": ["a", "b"], "seed": [0, 0]}))
     plan = Plan.of(o, [grouping(o)], ["auroc", "log_loss", "ece"])
-    found = comparison.permutation(o, plan, np.array([0]), np.array([1]), 300, resample.units(o), seed=3)
+    found = permutation(o, plan, np.array([0]), np.array([1]), 300, resample.units(o), seed=3)
     swap = np.random.default_rng(3).random((80, 300)) < 0.5
     mine = plan.values(plan.tallies(o))
     seen, hits = abs(mine[0] - mine[1]), np.ones(3)

@@ -136,7 +136,7 @@ def test_what_is_drawn_is_what_is_stored(grid):
         rows = rows.assign(metric=rows["metric"].str.replace("_", " "))
         rows["attribute"] = rows["attribute"].replace("", "everybody")
         keys = {"metric": "metric", "attribute": "attribute", "method": "method"}
-        for column, source in (("difference", "difference"), ("upper", "upper"), ("p", "p_bootstrap_holm")):
+        for column, source in (("difference", "difference"), ("upper", "upper"), ("p", "p_corrected")):
             equal(table, column, rows, source, keys)
     results = blank(path / "results.csv")
     results = results[(results["group"] == "") & (results["metric"] == "worst_group_accuracy")]
@@ -206,7 +206,7 @@ def test_runs_over_draws(tmp_path):
     got = row.set_index("method")["mean"]
     assert got["male"] == pytest.approx(float(stored_rows.loc[("male", "f1", "Male", "AU12"), "mean"]), rel=1e-4)
     contrasts = drawings["run-contrasts"][1]
-    assert contrasts["shown"].tolist() == ["not shown", "loss"]
+    assert contrasts["verdict"].tolist() == ["cannot tell", "loss"]
     headline = pd.read_csv(tmp_path / "report" / "run-headline.csv")
     assert headline["trained on"].tolist() == ["female", "male"] and len(headline.columns) == 7
 
@@ -251,7 +251,7 @@ def test_several_runs_share_a_page(tmp_path):
 def test_the_headline_marks_what_differs_after_correction(tmp_path):
     run = stored.read(finished(tmp_path / "run", images=20, attributes=()))
     table = run.tables["comparisons"]
-    table["verdict"] = np.where(table["metric"] == "macro_f1", "gain", "not shown")
+    table["verdict"] = np.where(table["metric"] == "macro_f1", "gain", "cannot tell")
     shown = build.headline(run).set_index("method")
     assert shown.loc["other", "macro f1"].endswith("] *")
     assert not shown["accuracy"].str.contains("*", regex=False).any() and "*" not in shown.loc["baseline", "macro f1"]
@@ -305,4 +305,4 @@ def test_names_are_text(tmp_path):
 def test_contrasts_that_are_not_tested_are_not_shown(tmp_path):
     run = stored.read(drawn(tmp_path / "run"))
     run.tables["contrasts"]["p_holm"] = np.nan
-    assert set(action_units.contrasts(run)["shown"]) == {"not shown"}
+    assert set(action_units.contrasts(run)["verdict"]) == {"cannot tell"}

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Setting] = {
         settings_training.LOSS,
         settings_run.SEARCH,
         settings_run.COHORT,
+        settings_run.VERDICTS,
         settings_training.AUGMENT,
     )
     for setting in section
@@ -44,6 +45,7 @@ SECTIONS = {
     "loss": "These settings are of the loss. They may differ between the members of one program.",
     "search": "These settings make a run a search for hyperparameters; the best by validation AUROC is kept.",
     "cohort": "These settings give each member subjects of its own, where `data.test` is cohort.",
+    "verdicts": "These settings are of the analysis. Nothing is trained again for another choice.",
     "augment": "These settings change training images at random. They may differ between the members of one program.",
 }
 

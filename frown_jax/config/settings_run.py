@@ -53,9 +53,9 @@ RUN = (
         "seeds_until",
         0,
         Whole(0, 10_000),
-        "Adds seeds until the answer is known, up to this many; 0 keeps to `seeds`. The grid is looked at after `seeds`, "
-        "after twice as many and so on. Methods whose comparisons are settled, or that more seeds would not settle, get "
-        "no more ([statistics.md](statistics.md)).",
+        "Adds seeds until the answer is known, up to this many; 0 keeps to `seeds`. The grid is looked at after "
+        "`seeds`, after twice as many and so on. Methods whose comparisons are settled, or that more seeds would not "
+        "settle, get no more ([statistics.md](statistics.md)).",
     ),
     Setting(
         "epochs",
@@ -168,5 +168,22 @@ COHORT = (
         0,
         SEED,
         "Holds the draw of one member. It is filled in from `cohort.draws`, so there is no need to set it.",
+    ),
+)
+
+VERDICTS = (
+    Setting(
+        "verdicts.margin",
+        0.02,
+        Between(0, 1, above=True),
+        "Sets up to which difference two methods count as practically equal, in units of the metric.",
+    ),
+    Setting(
+        "verdicts.primary",
+        ("accuracy", "worst_group_accuracy", "accuracy_difference"),
+        TupleOf(Text(may_be_empty=False), least=1, distinct=True),
+        "Declares the values that verdicts are about: a metric, METRIC:ATTRIBUTE, or METRIC:ATTRIBUTE:GROUP. All else "
+        "is exploratory ([statistics.md](statistics.md)).",
+        example="('accuracy','worst_group_accuracy:race')",
     ),
 )

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from frown_jax.data.cohort import parse as parse_counts
 from frown_jax.data.load import validation_name
 from frown_jax.jobs.job import Trained
+from frown_jax.jobs.looks import settings_of
 from frown_jax.metrics import draws, predictions_table
 from frown_jax.report import files
 from frown_jax.report.draws import render as render_draws
@@ -29,7 +30,8 @@ def analyse(config: ConfigDict, trained: Trained, workdir: pathlib.Path) -> str:
         else predictions_table.outcomes(validation, attributes)
     )
     test = predictions_table.outcomes(of_split["test"], attributes)
-    return files.analyse_and_write(RunDir(workdir), test, before, None, trained.data.name, trained.results, "test")[1]
+    run, settings = RunDir(workdir), settings_of(config)
+    return files.analyse_and_write(run, test, before, settings, trained.data.name, trained.results, "test")[1]
 
 
 def _over_draws(config: ConfigDict, trained: Trained, run: RunDir) -> str:

@@ -9,8 +9,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from frown_jax.data.dataset import Dataset
-from frown_jax.jobs.analysis_settings import settings_of
-from frown_jax.metrics import looks, predictions_table
+from frown_jax.metrics import predictions_table
+from frown_jax.metrics.analysis import AnalysisSettings, seen_so_far
+from frown_jax.metrics.looks import Looks, schedule
 from frown_jax.metrics.verdicts import VERDICTS
 from frown_jax.runs.directory import RunDir
 from frown_jax.training.grid import Program, seeds_of
@@ -38,14 +39,10 @@ def wanted(config: ConfigDict, grid: Sequence[Program], begun: Sequence[dict]) -
     return out
 
 
-def settled(config: ConfigDict, test: pd.DataFrame, data: Dataset) -> pd.DataFrame:
-    """The primary comparisons of all looks so far, see metrics.looks.settle; from predictions on the test split."""
-    settings = settings_of(config)
-    outcomes = predictions_table.outcomes(test, data.attributes)
-    control = str(outcomes.runs["method"].iloc[0])
-    counts = looks.schedule(config.seeds_until, len(config.seeds))
-    tables = looks.compared(outcomes, control, seeds_of(config), counts, settings)
-    return looks.settle(tables, config.seeds_until, settings.margin, settings.bootstrap.level, settings.fewest)
+def settings_of(config: ConfigDict) -> AnalysisSettings:
+    """How a run's predictions are analysed."""
+    seeds = Looks(seeds_of(config), schedule(config.seeds_until, len(config.seeds))) if config.seeds_until else None
+    return AnalysisSettings(margin=config.verdicts.margin, primary=tuple(config.verdicts.primary), looks=seeds)
 
 
 def look(config: ConfigDict, run: RunDir, data: Dataset, predictions: Sequence[pd.DataFrame]) -> dict | None:
@@ -56,7 +53,9 @@ def look(config: ConfigDict, run: RunDir, data: Dataset, predictions: Sequence[p
         return None
     frame = pd.concat(predictions, ignore_index=True)
     test = frame[frame["split"] == "test"].sort_values("member", kind="stable")
-    found = settled(config, test, data)
+    outcomes, settings = predictions_table.outcomes(test, data.attributes), settings_of(config)
+    control = str(outcomes.runs["method"].iloc[0])
+    found = seen_so_far(outcomes, control, settings)
     open_ = found.groupby("method", sort=False)["settled"].all()
     going = [str(method) for method, is_settled in open_.items() if not is_settled]
     counts = found["verdict"].value_counts()
@@ -64,17 +63,6 @@ def look(config: ConfigDict, run: RunDir, data: Dataset, predictions: Sequence[p
     logging.info("after %d seeds: %s; %d of %d methods get more", now, told, len(going), len(open_))
     if not going:
         return None
-    later = [c for c in looks.schedule(config.seeds_until, len(config.seeds)) if c > now]
-    return {"seeds": later[0], "methods": [str(test["method"].iloc[0]), *going]}
-
-
-def text(found: pd.DataFrame, most: int) -> str:
-    """What the looks have settled, for people."""
-    lines = ["", "seeds until the answer is known", "-------------------------------"]
-    for seeds, part in found.groupby("seeds"):
-        counts = part["verdict"].value_counts()
-        told = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts)
-        methods = part["method"].nunique()
-        lines.append(f"  {methods} method{'s' * (methods > 1)} ended with {seeds} of {most} seeds: {told}")
-    lines.append("  verdicts on primary values, corrected for looking (sequential.csv)")
-    return "\n".join(lines)
+    assert settings.looks is not None
+    later = [c for c in settings.looks.counts if c > now]
+    return {"seeds": later[0], "methods": [control, *going]}

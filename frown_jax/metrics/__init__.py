@@ -9,7 +9,7 @@ It may import errors and schema.
 """
 
 from frown_jax.errors import OutcomesError
-from frown_jax.metrics.analysis import Analysis, Settings, analyse
+from frown_jax.metrics.analysis import Analysis, AnalysisSettings, analyse
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.catalogue import METRICS, Metric
 from frown_jax.metrics.frame import GroupFrame
@@ -19,25 +19,30 @@ from frown_jax.metrics.predictions_table import outcomes as read_outcomes
 __all__ = [
     "METRICS",
     "Analysis",
+    "AnalysisSettings",
     "Attribute",
     "Bootstrap",
     "GroupFrame",
     "Metric",
     "Outcomes",
     "OutcomesError",
-    "Settings",
     "analyse",
     "analysis",
     "auroc",
     "bootstrap",
     "catalogue",
+    "comparison",
     "draws",
     "intervals",
+    "levelling",
     "outcomes",
+    "permutation",
     "plan",
     "predictions_table",
     "read_outcomes",
     "resample",
     "results_table",
     "significance",
+    "variance",
+    "verdicts",
 ]

@@ -15,8 +15,11 @@ from frown_jax.metrics import (
     results_table,
     selection,
     significance,
+    verdicts,
 )
 from frown_jax.metrics.bootstrap import Bootstrap
+from frown_jax.metrics.levelling import PARTS, levelling_down
+from frown_jax.metrics.looks import Looks, compared, revised, settle
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import MAX_CROSSED, ROW_COLUMNS, TINY, Plan, groupings
 
@@ -24,7 +27,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, how far, of ho
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class AnalysisSettings:
     """What an analysis does.
 
     Attributes:
@@ -33,10 +36,13 @@ class Settings:
       headline: metrics that are compared between methods.
       crossed: attributes in the largest intersection.
       scored: groups that fairness measures compare, see plan.grouping.
-      fewest: intersections compare groups of at least so many images.
+      fewest: intersections compare groups of at least so many images; no gain or loss rests on a group of fewer.
       bootstrap: of intervals.
       permutations: of the permutation tests; 0 leaves them out.
+      margin: differences up to this count as practically equal.
+      primary: values that verdicts are about, see verdicts.families.
       floor: of the selection rule with an accuracy floor.
+      looks: of a run that adds seeds until its answer is known; verdicts on primary values are corrected for them.
     """
 
     control: str = ""
@@ -47,7 +53,10 @@ class Settings:
     fewest: int = TINY
     bootstrap: Bootstrap = dataclasses.field(default_factory=Bootstrap)
     permutations: int = 0
+    margin: float = verdicts.MARGIN
+    primary: tuple[str, ...] = catalogue.PRIMARY
     floor: float = selection.DEFAULT_FLOOR
+    looks: Looks | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +66,12 @@ class Analysis:
     Attributes:
       control: the method compared with.
       results: every value of every run.
-      summary: every value of every method: n, seeds, mean, sd, min, max, lower, upper, interval, undefined, note.
+      summary: every value of every method: n, seeds, mean, sd, min, max, lower, upper, interval, undefined, sd_images,
+        sd_seeds, note; and for gaps by_chance and by_chance_high (mean and 95 % quantile of the gap that equal groups
+        of these sizes would show) and debiased.
       comparisons: of comparison.compare.
-      levelling: of comparison.levelling_down.
+      sequential: of looks.settle, where there are looks.
+      levelling: of levelling.levelling_down.
       ranks: Friedman over seeds for each headline metric: metric, attribute, seeds, statistic, p_value,
         critical_difference (Nemenyi), and mean_rank_<method>.
       choices: of selection.select.
@@ -70,6 +82,7 @@ class Analysis:
     results: pd.DataFrame
     summary: pd.DataFrame
     comparisons: pd.DataFrame | None = None
+    sequential: pd.DataFrame | None = None
     levelling: pd.DataFrame | None = None
     ranks: pd.DataFrame | None = None
     choices: pd.DataFrame | None = None
@@ -84,7 +97,7 @@ class Analysis:
 def analyse(
     test: Outcomes,
     validation: Outcomes | None = None,
-    settings: Settings = Settings(),
+    settings: AnalysisSettings = AnalysisSettings(),
     progress: Progress | None = None,
 ) -> Analysis:
     """Analyses predictions.
@@ -117,16 +130,35 @@ def analyse(
     if len(methods) < 2:
         return Analysis(control, results, summary)
     scored = test.probabilities is not None
-    headline = [m for m in settings.headline if scored or not catalogue.metric(m).scored]
+    wanted = dict.fromkeys((*settings.headline, *(text.split(":")[0] for text in settings.primary)))
+    headline = [m for m in wanted if scored or not catalogue.metric(m).scored]
     short = Plan.of(test, divisions, headline)
-    how = comparison.Settings(settings.bootstrap, settings.permutations)
+    how = comparison.ComparisonSettings(
+        settings.bootstrap, settings.permutations, settings.margin, settings.primary, settings.fewest
+    )
     comparisons = comparison.compare(test, short, control, how, report("comparisons"))
-    compared = {"worst_group_accuracy", "best_group_accuracy", "accuracy_difference"} <= set(headline)
-    levelling = comparison.levelling_down(comparisons) if compared and test.attributes else None
+    settled = None
+    if settings.looks is not None:
+        settled = seen_so_far(test, control, settings)
+        comparisons = revised(comparisons, settled)
+    levelling = levelling_down(comparisons) if set(PARTS.values()) <= set(headline) and test.attributes else None
     choices = stability = None
     if validation is not None and test.attributes:
         choices, stability = _selection(test, validation, results, settings)
-    return Analysis(control, results, summary, comparisons, levelling, _ranks(results, headline), choices, stability)
+    return Analysis(
+        control, results, summary, comparisons, settled, levelling, _ranks(results, headline), choices, stability
+    )
+
+
+def seen_so_far(test: Outcomes, control: str, settings: AnalysisSettings) -> pd.DataFrame:
+    """The primary comparisons of all looks so far, see `looks.settle`."""
+    assert settings.looks is not None
+    how = comparison.ComparisonSettings(
+        settings.bootstrap, margin=settings.margin, primary=settings.primary, fewest=settings.fewest
+    )
+    divisions = groupings(test, None, 1, settings.scored, settings.fewest)
+    tables = compared(test, control, settings.looks, divisions, how)
+    return settle(tables, settings.looks.counts[-1], settings.margin, settings.bootstrap.level, settings.fewest)
 
 
 def _summary(results: pd.DataFrame, found: bootstrap.Estimates, methods: list[str]) -> pd.DataFrame:
@@ -137,6 +169,9 @@ def _summary(results: pd.DataFrame, found: bootstrap.Estimates, methods: list[st
         frame.insert(0, "method", method)
         frame["lower"], frame["upper"] = found.lower[i], found.upper[i]
         frame["interval"], frame["undefined"] = found.kind[i], found.undefined[i]
+        frame["sd_images"], frame["sd_seeds"] = found.sd_images[i], found.sd_seeds[i]
+        frame["by_chance"], frame["by_chance_high"] = found.chance[i], found.chance_high[i]
+        frame["debiased"] = found.debiased[i]
         frames.append(frame)
     keys = ["method", *ROW_COLUMNS]
     notes = results.drop_duplicates(keys)[[*keys, "note"]]
@@ -168,7 +203,7 @@ def _ranks(results: pd.DataFrame, headline: Sequence[str]) -> pd.DataFrame:
 
 
 def _selection(
-    test: Outcomes, validation: Outcomes, results: pd.DataFrame, settings: Settings
+    test: Outcomes, validation: Outcomes, results: pd.DataFrame, settings: AnalysisSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     single = groupings(validation, None, 1, settings.scored, settings.fewest)
     names = ["accuracy", "worst_class_recall", "generalized_equal_opportunity"]

@@ -1,20 +1,23 @@
-"""Intervals from replicates: percentile, BCa, Wilson for small cells. For one run, or for a method over its seeds."""
+"""Intervals of values: percentile or BCa, Wilson for small cells. For one run, or for a method over its seeds."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from frown_jax.metrics import classification, fairness, resample
+from frown_jax.metrics import catalogue, resample
+from frown_jax.metrics.extremes import Deviations, extremes
 from frown_jax.metrics.intervals import wilson
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import Plan
+from frown_jax.metrics.reference import Variances, reach
 from frown_jax.metrics.statistics import Statistics
+from frown_jax.metrics.variance import Resampled, moderated
 
 Array = np.ndarray
 SMALL = 50  # a proportion of fewer images gets Wilson's interval
@@ -33,8 +36,8 @@ class Bootstrap:
       kind: 'percentile'; or 'bca' (bias-corrected and accelerated, Efron 1987), which costs twice as much.
       stratify: 'cells', 'cells and labels' or 'none', see resample.units.
       by_subject: draw subjects with all their images; None: if subjects with several images are known.
-      vary_seeds: draw the training seeds too (a hierarchical bootstrap), so that an interval speaks of the method
-        and not of these runs; a method with one run cannot.
+      vary_seeds: let the spread over training seeds widen intervals, so that they speak of the method and not of
+        these runs; a method with one run cannot.
       seed: of the draws.
     """
 
@@ -120,8 +123,11 @@ class Estimates:
       rows: what each of the Q values is.
       mean: [methods, Q], over the method's seeds.
       lower, upper: [methods, Q].
-      kind: object [methods, Q]: 'percentile', 'bca', 'wilson', 'range' or '' (no interval).
+      kind: object [methods, Q]: 'percentile', 'bca', 'wilson', 'extreme' or '' (no interval).
       undefined: [methods, Q], share of resamples in which the value is undefined.
+      sd_images, sd_seeds: [methods, Q], standard deviation of the mean over these seeds that comes of the images, and
+        of the seeds.
+      chance, chance_high, debiased: [methods, Q], of gaps: see extremes.ByChance; NaN for other values.
     """
 
     rows: pd.DataFrame
@@ -130,6 +136,11 @@ class Estimates:
     upper: Array
     kind: Array
     undefined: Array
+    sd_images: Array
+    sd_seeds: Array
+    chance: Array
+    chance_high: Array
+    debiased: Array
 
 
 def members_of(runs: pd.DataFrame) -> tuple[list[str], Array]:
@@ -174,102 +185,95 @@ def estimates(
       tallies: of plan.tallies, if they are at hand.
 
     Returns:
-      A plain proportion of fewer than SMALL images, or whose replicates are all equal (0 or 1), has Wilson's
-      interval, as if the method's mean over seeds were one run's on these images. A range over groups whose groups'
-      values are in the plan has an interval from their deviations (see docs/statistics.md). A value that is
-      undefined in more than half of the resamples has none.
+      Quantiles of the resampled images, stretched about the estimate by what the seeds add (see `reference`), within
+      the metric's range. A proportion that is worth fewer than SMALL independent images has Wilson's interval of as
+      many images as its variance stands for, at most as many as there are subjects. An extreme over groups whose
+      groups' values are in the plan has an interval from their deviations (see `extremes`). A value that is undefined
+      in more than half of the resamples, or that rests on a single subject, has none.
     """
     if members is None:
         members = np.arange(len(outcomes.runs), dtype=np.int32)[:, None]
     tallies = plan.tallies(outcomes) if tallies is None else tallies
-    mean, trials = over_runs(plan.values(tallies), members), over_runs(plan.trials(tallies), members)
+    of_runs, trials = plan.values(tallies), over_runs(plan.trials(tallies), members)
+    mean = over_runs(of_runs, members)
     drawn = resample.units(outcomes, settings.stratify, settings.by_subject)
-    weights = resample.bootstrap_weights(drawn, settings.resamples, settings.seed)
-    seeds = seed_weights(members, settings)
+    units, alone = resample.units_of_values(plan, drawn)
+    df_images = np.full(len(units), np.inf) if drawn.are_images else np.maximum(units - 1.0, 1)
+    draws = resample.Draws(outcomes, plan, drawn, settings.resamples, settings.seed)
+    found = extremes(plan)
     ends = np.full((2, *mean.shape), np.nan)
     undefined = np.zeros(mean.shape)
-    ranges = _ranges(plan)
-    is_range = np.isin(np.arange(len(plan.rows)), list(ranges))
-    left_out = None
+    chance = np.full((3, *mean.shape), np.nan)
+    parts: list[Variances] = []
+    left_out: Iterator[Array] | None = None
     if settings.kind == "bca":
-        every = resample.jackknife_weights(drawn, settings.seed)
-        left_out = resample.replicates(outcomes, plan, members, every)
-    for chosen, values in resample.replicates(outcomes, plan, members, weights, seeds):
-        jackknife = None if left_out is None else next(left_out)[1]
-        for i, method in enumerate(range(chosen.start, chosen.stop)):
-            undefined[method] = np.isnan(values[i]).mean(0)
-            if jackknife is None:
-                ends[:, method] = percentile(values[i], settings.level)
-            else:
-                ends[:, method] = bca(values[i], mean[method], jackknife[i], settings.level)
-            for row, bases in ranges.items():
-                reach = _reach(values[i] - mean[method], bases, settings.level)
-                ends[:, method, row] = mean[method, row] + np.array([-reach, reach])
+        every = resample.replicates(outcomes, plan, members, resample.jackknife_weights(drawn, settings.seed))
+        left_out = (one for _, several in every for one in several)
+    for i, positions in enumerate(members):
+        own = positions[positions >= 0]
+        noise = Deviations(found, of_runs[own], trials[i], units)
+        resampled = Resampled(noise.watch(draws.of_runs(own)))
+        undefined[i] = resampled.undefined
+        if left_out is None:
+            ends[:, i] = percentile(resampled.mean, settings.level)
+        else:
+            ends[:, i] = bca(resampled.mean, mean[i], next(left_out), settings.level)
+        for extreme in found:
+            low, high = noise.errors(extreme)
+            ends[:, i, extreme.row] = mean[i, extreme.row] - _tails(low, high, settings.level)
+            if extreme.metric.extreme == "range":
+                chance[:, i, extreme.row] = dataclasses.astuple(noise.by_chance(extreme))
+        values = of_runs[own] if settings.vary_seeds else of_runs[own][:1]
+        parts.append(resampled.variances(values, df_images))
         if progress:
-            progress(chosen.stop, len(members))
-    ends[0, :, is_range] = np.maximum(ends[0, :, is_range], 0)
+            progress(i + 1, len(members))
+    v = steadied(parts)
+    z = stats.norm.ppf((1 + settings.level) / 2)
+    half = reach(v, settings.level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        stretch = np.where(v.images > 0, half / (z * np.sqrt(v.images)), 1)
+    ends = mean + (ends - mean) * np.maximum(np.nan_to_num(stretch, nan=1.0), 1)
+    bounds = np.array([[catalogue.metric(m).low, catalogue.metric(m).high] for m in plan.rows["metric"]]).T
+    ends = np.clip(ends, bounds[0], bounds[1])
     missing = (undefined > 1 - _FEWEST) | np.isnan(mean)
-    ends[:, missing] = np.nan
     kind = np.where(missing, "", settings.kind).astype(object)
-    kind[~missing & is_range] = "range"
-    small = (trials > 0) & ((trials < SMALL) | (ends[0] == ends[1]))
-    ends[:, small] = wilson(np.clip(mean * trials, 0, trials)[small], trials[small], settings.level)
+    is_extreme = np.isin(np.arange(len(plan.rows)), [e.row for e in found])
+    kind[~missing & is_extreme] = "extreme"
+    worth = _worth(mean, trials, half, v, alone, drawn.are_images, z)
+    small = (trials > 0) & ((worth < SMALL) | (ends[0] == ends[1]))
+    if not drawn.are_images:
+        worth = np.where(small, np.minimum(worth, np.maximum(units, 1)), worth)
+    ends[:, small] = wilson(np.clip(mean * worth, 0, worth)[small], worth[small], settings.level)
     kind[small] = "wilson"
-    return Estimates(plan.rows, mean, ends[0], ends[1], kind, undefined)
+    missing |= (not drawn.are_images) & (units < 2)
+    ends[:, missing] = np.nan
+    kind[missing] = ""
+    return Estimates(
+        plan.rows, mean, ends[0], ends[1], kind, undefined, np.sqrt(v.images), np.sqrt(v.of_seeds), *chance
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Bases:
-    """The rows of the groups that a range is taken over: int [targets, metrics, groups]."""
-
-    rows: Array
-    combined: str
-    lift: str
+def steadied(parts: Sequence[Variances], shared: Array | None = None) -> Variances:
+    """The variances of several methods, [M, Q], their spreads over seeds steadied by each other's; see `moderated`."""
+    v = Variances(*(np.stack([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(Variances)))
+    seeds, df = moderated(v.seeds, v.df_seeds, shared)
+    return dataclasses.replace(v, seeds=seeds, df_seeds=df)
 
 
-def _ranges(plan: Plan) -> dict[int, _Bases]:
-    """For each row that is a range over groups, the rows that it is the range of, if the plan has them."""
-    place = {key: i for i, key in enumerate(plan.rows.itertuples(index=False, name=None))}
-    out = {}
-    for g in plan.groupings:
-        groups = [name for name, scored in zip(g.names, g.scored, strict=True) if scored]
-        for m in plan.metrics:
-            if not m.range_of or not g.attributes or len(groups) < 2:
-                continue
-            each = plan.targets if m.lift or m.of_target else ("",)
-            found = np.array(
-                [[[place.get((b, g.label, x, t), -1) for x in groups] for b in m.range_of] for t in each], int
-            )
-            if (found < 0).any():
-                continue
-            for i, target in enumerate(plan.targets if m.of_target else ("",)):
-                row = place.get((m.name, g.label, "", target))
-                if row is not None:
-                    out[row] = _Bases(found[i : i + 1] if m.of_target else found, m.combined, m.lift)
-    return out
+def _tails(low: Array, high: Array, level: float) -> Array:
+    """How far below and above the estimate its errors lie: [2], to be taken from the estimate."""
+    return np.array(
+        [quantiles(high[:, None], [(1 + level) / 2])[0, 0], quantiles(low[:, None], [(1 - level) / 2])[0, 0]]
+    )
 
 
-def _reach(deviations: Array, bases: _Bases, level: float) -> float:
-    """How far a range over groups may be from its estimate.
-
-    The range of the truth differs from that of the estimates by at most the range of their differences, whose
-    quantile the bootstrap knows; quantiles of the range itself do not cover a small gap, which resampling inflates.
-    """
-    d = deviations[:, bases.rows]  # [B, targets, metrics, groups]
-    apart = fairness.difference(d)
-    apart = classification.mean_of_defined(apart) if bases.combined == "mean" else classification.largest(apart)
-    apart = classification.mean_of_defined(apart) if bases.lift == "mean" else classification.largest(apart)
-    return float(quantiles(apart[:, None], np.array([level]))[0, 0])
-
-
-def seed_weights(members: Array, settings: Bootstrap) -> Array:
-    """Weights of each method's seeds in each resample, [methods, B, S]: drawn again if the settings say so.
-
-    Methods with the same seeds have the same draws.
-    """
-    out = np.ones((len(members), settings.resamples, members.shape[1]), np.float32)
-    if settings.vary_seeds:
-        for weights, positions in zip(out, members, strict=True):
-            present = positions >= 0
-            weights[:, present] = resample.seed_weights(int(present.sum()), settings.resamples, settings.seed)
-    return out
+def _worth(mean: Array, trials: Array, half: Array, v: Variances, alone: Array, images: bool, z: float) -> Array:
+    """How many independent images a proportion's variance stands for (the design effect taken away)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = z**2 * mean * (1 - mean) / half**2
+    least = np.broadcast_to(trials if images else np.minimum(trials, alone), mean.shape)
+    known = np.isfinite(seen) & (seen > 0)
+    if images:
+        known &= v.count > 1  # the variance of a binomial needs no estimate
+        return np.where(known, np.minimum(seen, trials), least)
+    return np.where(known, np.clip(seen, least, np.maximum(trials, least)), least)

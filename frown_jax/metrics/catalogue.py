@@ -33,7 +33,8 @@ class Metric:
       trials: the denominator if the metric is a plain proportion (Wilson's interval applies), [..., M(, T)].
       scored: whether it needs probabilities.
       over_targets: whether it averages or compares classes, so that an absent class changes its meaning.
-      range_of: metrics of groups, if this one is how far groups are apart in them; of several, `combined`.
+      extreme_of: metrics of groups, if this one is an extreme of them over groups; of several, `combined`.
+      extreme: which one: how far groups are apart, the smallest or the largest.
       lift: how values of targets became one.
     """
 
@@ -47,7 +48,8 @@ class Metric:
     trials: Callable[[Statistics], Array] | None = None
     scored: bool = False
     over_targets: bool = False
-    range_of: tuple[str, ...] = ()
+    extreme_of: tuple[str, ...] = ()
+    extreme: Literal["range", "min", "max"] = "range"
     combined: Literal["max", "mean"] = "max"
     lift: Literal["", "max", "mean"] = ""
 
@@ -96,9 +98,24 @@ _INDIVIDUAL = (
     Metric("theil_index", c.theil_index, "group and target", "lower", high=INFINITY),
 )
 _ATTRIBUTE = (
-    Metric("worst_group_accuracy", f.between(c.accuracy, c.smallest), "attribute", "higher"),
-    Metric("best_group_accuracy", f.between(c.accuracy, c.largest), "attribute", "higher"),
-    Metric("accuracy_difference", f.between(c.accuracy, f.difference), "attribute", "lower", range_of=("accuracy",)),
+    Metric(
+        "worst_group_accuracy",
+        f.between(c.accuracy, c.smallest),
+        "attribute",
+        "higher",
+        extreme_of=("accuracy",),
+        extreme="min",
+    ),
+    Metric(
+        "best_group_accuracy",
+        f.between(c.accuracy, c.largest),
+        "attribute",
+        "higher",
+        extreme_of=("accuracy",),
+        extreme="max",
+    ),
+    Metric("midrange_accuracy", f.between(c.accuracy, f.midrange), "attribute", "higher"),
+    Metric("accuracy_difference", f.between(c.accuracy, f.difference), "attribute", "lower", extreme_of=("accuracy",)),
     Metric("accuracy_ratio", f.between(c.accuracy, f.min_max_ratio), "attribute", "higher"),
     Metric("adjusted_accuracy", f.adjusted(c.accuracy), "attribute", "higher"),
     Metric("worst_group_recall", f.worst_group_recall, "attribute", "higher", over_targets=True),
@@ -109,10 +126,19 @@ _ATTRIBUTE = (
         f.statistical_parity_gap,
         "attribute",
         "lower",
-        range_of=("selection_rate",),
+        extreme_of=("selection_rate",),
         lift="max",
     ),
-    Metric("worst_group_auroc", f.between(c.auroc, c.smallest), "attribute", "higher", scored=True, over_targets=True),
+    Metric(
+        "worst_group_auroc",
+        f.between(c.auroc, c.smallest),
+        "attribute",
+        "higher",
+        scored=True,
+        over_targets=True,
+        extreme_of=("auroc",),
+        extreme="min",
+    ),
     Metric(
         "auroc_difference",
         f.between(c.auroc, f.difference),
@@ -120,10 +146,18 @@ _ATTRIBUTE = (
         "lower",
         scored=True,
         over_targets=True,
-        range_of=("auroc",),
+        extreme_of=("auroc",),
     ),
-    Metric("worst_group_ece", f.between(c.ece, c.largest), "attribute", "lower", scored=True),
-    Metric("ece_difference", f.between(c.ece, f.difference), "attribute", "lower", scored=True, range_of=("ece",)),
+    Metric(
+        "worst_group_ece",
+        f.between(c.ece, c.largest),
+        "attribute",
+        "lower",
+        scored=True,
+        extreme_of=("ece",),
+        extreme="max",
+    ),
+    Metric("ece_difference", f.between(c.ece, f.difference), "attribute", "lower", scored=True, extreme_of=("ece",)),
 )
 
 
@@ -148,18 +182,18 @@ def _lifted(name: str, compute: Callable[[Statistics], Array], better: Better, *
 
 _ODDS = ("recall", "false_positive_rate")
 _LIFTED = (
-    *_lifted("demographic_parity_difference", f.demographic_parity_difference, "lower", range_of=("selection_rate",)),
+    *_lifted("demographic_parity_difference", f.demographic_parity_difference, "lower", extreme_of=("selection_rate",)),
     *_lifted("demographic_parity_ratio", f.demographic_parity_ratio, "higher"),
-    *_lifted("equal_opportunity_difference", f.equal_opportunity_difference, "lower", range_of=("recall",)),
+    *_lifted("equal_opportunity_difference", f.equal_opportunity_difference, "lower", extreme_of=("recall",)),
     *_lifted("equal_opportunity_ratio", f.equal_opportunity_ratio, "higher"),
-    *_lifted("equalized_odds_difference", f.equalized_odds_difference, "lower", range_of=_ODDS),
+    *_lifted("equalized_odds_difference", f.equalized_odds_difference, "lower", extreme_of=_ODDS),
     *_lifted("equalized_odds_ratio", f.equalized_odds_ratio, "higher"),
-    *_lifted("average_odds_difference", f.average_odds_difference, "lower", range_of=_ODDS, combined="mean"),
+    *_lifted("average_odds_difference", f.average_odds_difference, "lower", extreme_of=_ODDS, combined="mean"),
     *_lifted(
         "false_positive_rate_difference",
         f.false_positive_rate_difference,
         "lower",
-        range_of=("false_positive_rate",),
+        extreme_of=("false_positive_rate",),
     ),
     *_lifted("bias_amplification", f.bias_amplification, "lower"),
     *_lifted("statistical_parity_subgroup_fairness", f.statistical_parity_subgroup_fairness, "lower"),
@@ -169,7 +203,7 @@ _LIFTED = (
 
 METRICS: dict[str, Metric] = {m.name: m for m in (*_GROUP, *_GROUP_TARGET, *_INDIVIDUAL, *_ATTRIBUTE, *_LIFTED)}
 
-# What comparisons and reports look at: one family of hypotheses each, so a short list.
+# What comparisons and reports look at.
 HEADLINE = (
     "accuracy",
     "balanced_accuracy",
@@ -177,12 +211,16 @@ HEADLINE = (
     "auroc",
     "worst_group_accuracy",
     "best_group_accuracy",
+    "midrange_accuracy",
     "accuracy_difference",
     "generalized_equal_opportunity",
     "demographic_parity_difference_max",
     "equal_opportunity_difference_max",
     "equalized_odds_difference_max",
 )
+
+# What verdicts are about unless something else is declared: of everybody, and of each single attribute.
+PRIMARY = ("accuracy", "worst_group_accuracy", "accuracy_difference")
 
 
 def register(per: Per, better: Better, **more: Any) -> Callable[[Function], Function]:

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from frown_jax.metrics import predictions_table, results_table, significance
+from frown_jax.metrics import catalogue, predictions_table, results_table, significance
 from frown_jax.metrics.plan import ROW_COLUMNS, Plan, groupings
 
 METRICS = ("macro_f1", "weighted_f1", "accuracy", "macro_precision", "macro_recall")
 LEVEL = 0.95
+FEWEST_DRAWS = 5  # that an interval is printed of
 
 
 def corrected(values: np.ndarray, ratio: float, level: float = LEVEL) -> tuple[float, float, float, float]:
@@ -53,7 +54,7 @@ def summary(results: pd.DataFrame, ratios: Mapping[str, float], level: float = L
 
     Returns:
       Per method, metric, attribute, group, target: n (images, mean over draws), draws (that have a value), mean, lower,
-      upper, sd (over draws), seed_sd (within draws).
+      upper (within the metric's range; NaN under FEWEST_DRAWS draws), sd (over draws), seed_sd (within draws).
     """
     keys = ["method", *ROW_COLUMNS]
     of_draw = results.groupby([*keys, "draw"], sort=False)
@@ -64,6 +65,7 @@ def summary(results: pd.DataFrame, ratios: Mapping[str, float], level: float = L
     for key, part in means.groupby(keys, sort=False):
         x = part["value"].to_numpy()
         mean, lower, upper, _ = corrected(x, ratios[str(key[0])], level)
+        lower, upper = _printed(lower, upper, x, catalogue.metric(str(key[1])))
         rows.append(
             {
                 **dict(zip(keys, key, strict=True)),
@@ -77,6 +79,12 @@ def summary(results: pd.DataFrame, ratios: Mapping[str, float], level: float = L
             }
         )
     return pd.DataFrame(rows)
+
+
+def _printed(lower: float, upper: float, values: np.ndarray, metric: catalogue.Metric) -> tuple[float, float]:
+    if np.isfinite(values).sum() < FEWEST_DRAWS:
+        return np.nan, np.nan
+    return float(np.clip(lower, metric.low, metric.high)), float(np.clip(upper, metric.low, metric.high))
 
 
 def _on_common_images(part: pd.DataFrame, methods: Sequence[str], attribute: str, groups: Sequence[str]) -> pd.Series:

@@ -29,6 +29,14 @@ def difference(values: Array, axis: int = -1) -> Array:
     return _enough(values, axis, largest(values, axis) - smallest(values, axis))
 
 
+def midrange(values: Array, axis: int = -1) -> Array:
+    """Halfway between the smallest and the largest over the groups' axis.
+
+    Its change says how a gap closed: it rises where the worst group rose more than the best one fell.
+    """
+    return _enough(values, axis, (largest(values, axis) + smallest(values, axis)) / 2)
+
+
 def min_max_ratio(values: Array, axis: int = -1) -> Array:
     """Smallest over largest over the groups' axis; NaN if the largest is 0."""
     return _enough(values, axis, ratio(smallest(values, axis), largest(values, axis)))
@@ -113,14 +121,16 @@ def false_positive_rate_difference(s: Statistics) -> Array:
 def bias_amplification(s: Statistics) -> Array:
     """|share of a group among those predicted - among those true| of each target, for its largest group.
 
-    Wang et al. 2020 and Qian et al. 2021. If several groups are largest, the largest value among them. (The code of
+    Wang et al. 2020 and Qian et al. 2021. If several groups are largest, the largest value among them; NaN for a single
+    group with images, whose share is always 1. (The code of
     Qian et al. takes the last group with an example for the largest one, which is the same with two groups.)
     """
     xp = namespace(s.hit)
     true = ratio(s.positive, s.positive.sum(-2)[..., None, :] + 0 * s.positive)
     predicted = ratio(s.predicted, s.predicted.sum(-2)[..., None, :] + 0 * s.predicted)
     is_largest = true >= largest(true, -2)[..., None, :] - 1e-6
-    return largest(xp.where(is_largest, abs(predicted - true), xp.nan), -2)
+    amplified = largest(xp.where(is_largest, abs(predicted - true), xp.nan), -2)
+    return xp.where((s.known > 0).sum(-2) > 1, amplified, xp.nan)
 
 
 @once

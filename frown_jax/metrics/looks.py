@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +10,14 @@ import pandas as pd
 from scipy import stats
 
 from frown_jax.metrics import catalogue, significance
-from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.comparison import ComparisonSettings, compare
 from frown_jax.metrics.outcomes import Outcomes
-from frown_jax.metrics.plan import Plan, groupings
+from frown_jax.metrics.plan import Grouping, Plan
 from frown_jax.metrics.sequential import sequential_p
 from frown_jax.metrics.verdicts import EQUAL, FEWEST_DISCORDANT, GAIN, LOSS, PRIMARY, UNKNOWN
 
 KEYS = ["method", "metric", "attribute", "group", "target"]
+_HELPERS = ["units", "discordant", "sd_images", "sd_seeds", "sd_both"]
 HOPE = 0.1  # probability of a verdict at the last look below which more seeds are not worth training
 
 
@@ -34,35 +35,54 @@ def schedule(last: int, first: int = 4) -> tuple[int, ...]:
     return (*out, last)
 
 
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """When a run that adds seeds is looked at.
+
+    Attributes:
+      order: all seeds that may be trained, in the order in which they are.
+      counts: how many of them there are at each look, rising; the last is what is planned.
+    """
+
+    order: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
 def compared(
-    test: Outcomes, control: str, order: Sequence[int], counts: Sequence[int], settings: AnalysisSettings
+    test: Outcomes, control: str, looks: Looks, divisions: Sequence[Grouping], how: ComparisonSettings
 ) -> list[pd.DataFrame]:
     """What was to be seen of the primary values at each look that has been.
 
     Args:
       test: every run there is.
       control: method that the others are compared with.
-      order: all seeds, in the order in which they are trained.
-      counts: how many of them there are at each look, see `schedule`.
-      settings: of the analysis.
+      looks: when one looks.
+      divisions: everybody, and the groups of each attribute.
+      how: the comparison, with its primary values.
 
     Returns:
       Tables of `comparison.compare`, one for each look that brought seeds.
     """
-    place = test.runs["seed"].map({str(seed): i for i, seed in enumerate(order)} | dict(zip(order, range(len(order)))))
-    how = ComparisonSettings(
-        settings.bootstrap, margin=settings.margin, primary=settings.primary, fewest=settings.fewest
-    )
-    divisions = groupings(test, None, 1, settings.scored, settings.fewest)
-    metrics = list(dict.fromkeys(text.split(":")[0] for text in settings.primary))
+    place = test.runs["seed"].astype(str).map({str(seed): i for i, seed in enumerate(looks.order)})
+    metrics = list(dict.fromkeys(text.split(":")[0] for text in how.primary))
     out, before = [], 0
-    for count in counts:
+    for count in looks.counts:
         if not place.between(before, count - 1).any():
             break
         seen = test.select((place < count).to_numpy())
         out.append(compare(seen, Plan.of(seen, divisions, metrics), control, how))
         before = count
     return out
+
+
+def revised(comparisons: pd.DataFrame, settled: pd.DataFrame) -> pd.DataFrame:
+    """A table of `comparison.compare` whose primary values have the corrected p and the verdict of `settle`."""
+    found = comparisons[KEYS].merge(settled[[*KEYS, "p_corrected", "verdict"]], on=KEYS, how="left")
+    known = found["verdict"].notna().to_numpy()
+    changed = {
+        c: comparisons[c].where(~known, found[c].set_axis(comparisons.index)) for c in ("p_corrected", "verdict")
+    }
+    return comparisons.assign(**changed)
 
 
 def settle(
@@ -87,7 +107,9 @@ def settle(
     """
     out = looks[-1][looks[-1]["family"] == PRIMARY].reset_index(drop=True)
     differ, equal, shares = _histories(looks, out, planned, margin)
-    out = out[[*KEYS, "seeds", "difference", "lower", "upper", "units", "discordant", "sd_images", "sd_seeds", "sd_both"]]
+    out = out[
+        [*KEYS, "seeds", "difference", "lower", "upper", "units", "discordant", "sd_images", "sd_seeds", "sd_both"]
+    ]
     rows = range(len(out))
     out["p_sequential"] = [_after_looks(differ[i], shares[i]) for i in rows]
     out["p_corrected"] = significance.holm(out["p_sequential"].to_numpy())
@@ -99,7 +121,7 @@ def settle(
     out["verdict"] = np.where(same, EQUAL, np.where(shown, side, UNKNOWN)).astype(object)
     out["hope"] = np.where(same | shown, np.nan, _hope(out, planned, margin, level))
     out["settled"] = same | shown | (out["hope"] < HOPE) | (out["seeds"] >= planned)
-    return out.drop(columns=["units", "discordant", "sd_images", "sd_seeds", "sd_both"])
+    return out.drop(columns=_HELPERS)
 
 
 def _histories(
@@ -133,7 +155,7 @@ def _variance(rows: pd.DataFrame, seeds) -> np.ndarray:
 
 
 def _equality(table: pd.DataFrame, margin: float) -> np.ndarray:
-    """Twice the larger p-value of the two one-sided tests: below 1 - level where the interval lies within the margin."""
+    """Twice the larger p-value of the two one-sided tests: small where the interval lies within the margin."""
     unit = (table["upper"] - table["lower"]).to_numpy(float) / 2 / stats.norm.isf(0.025)
     inside = margin - (table[["lower", "upper"]].mean(axis=1).abs()).to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from frown_jax import schema
 from frown_jax.errors import OutcomesError
-from frown_jax.metrics import catalogue
+from frown_jax.metrics import catalogue, condense
 from frown_jax.metrics.catalogue import Metric
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.statistics import Statistics, tally
@@ -26,6 +26,7 @@ ROW_COLUMNS = ("metric", "attribute", "group", "target")
 TINY = 10  # images: a claim that rests on fewer says so
 SEPARATOR = " x "
 MAX_CROSSED = 3  # attributes in an intersection
+_MANY = 100_000  # images, from which alike ones are counted before anything is summed
 
 # Named choices of the groups that fairness measures compare; the others stay in every other number.
 SCORED: dict[str, Mapping[str, tuple[str, ...]]] = {"studies": schema.STUDY_GROUPS, "all": {}}
@@ -219,12 +220,28 @@ class Plan:
             parts.append(x.reshape(*x.shape[: x.ndim - AXES[m.per]], -1))
         return np.concatenate(parts, -1)
 
+    def columns(self, outcomes: Outcomes, *more: np.ndarray) -> list[np.ndarray]:
+        """What a value of this plan can depend on without probabilities: images that agree in all of it are alike."""
+        labels = list(outcomes.labels.T) if self.multilabel else [outcomes.labels]
+        answers = [a for run in outcomes.predictions for a in (run.T if self.multilabel else [run])]
+        return [*more, *(g.codes for g in self.groupings), *labels, *answers]
+
+    def at(self, images: np.ndarray) -> Plan:
+        """The same plan on some of the images, by position."""
+        return dataclasses.replace(
+            self, groupings=tuple(dataclasses.replace(g, codes=g.codes[images]) for g in self.groupings)
+        )
+
     def tallies(self, outcomes: Outcomes, weights: np.ndarray | None = None) -> list[Statistics]:
         """Statistics of every run on every grouping, float64; `weights` [N] count images more than once."""
-        given = outcomes.answers
+        given, plan = outcomes.answers, self
         if not self.needs_scores:
             given = given._replace(ranks=None, log_loss=None, brier=None, bins=None, misses=None)
-        return [tally(given, g.codes, len(g.names), len(self.targets), weights) for g in self.groupings]
+            if weights is None and len(outcomes.labels) > _MANY:
+                first, _, counts = condense.kinds(self.columns(outcomes))
+                given = given._replace(labels=given.labels[first], predictions=given.predictions[:, first])
+                plan, weights = self.at(first), counts
+        return [tally(given, g.codes, len(g.names), len(self.targets), weights) for g in plan.groupings]
 
     def notes(self, statistics: Sequence[Statistics]) -> np.ndarray:
         """Named warnings of each value, object [Q], joined by ';', '' if there are none.

@@ -13,7 +13,7 @@ from scipy import stats
 Array = np.ndarray
 _POINTS = 301  # of the grid on which paths are followed
 _REACH = 8.5  # standard deviations that the grid reaches
-_HALVINGS = 40
+_HALVINGS = 22
 _SMALLEST = 1e-12
 _RISE = 1.01  # a look at hardly more information than the one before spends nothing
 

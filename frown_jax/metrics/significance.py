@@ -35,6 +35,27 @@ def holm(p_values: Array) -> Array:
     return out
 
 
+def benjamini_hochberg(p_values: Array) -> Array:
+    """Benjamini and Hochberg's step-up correction: of what is called different, 5 % may be false.
+
+    Args:
+      p_values: [H]; NaN entries are not hypotheses and stay NaN.
+
+    Returns:
+      Adjusted p-values, float64 [H], at most 1.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    [0.03, 0.04, 0.04]
+    """
+    p = np.asarray(p_values, np.float64)
+    out = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
+    out[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
+    return out
+
+
 def paired_permutation(differences: Array, resamples: int = 10_000, seed: int = 0) -> float:
     """Two-sided sign-flip test that paired differences are symmetric about 0.
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics.draws import LEVEL
+from frown_jax.metrics.verdicts import EQUAL, GAIN, LOSS, MARGIN, UNKNOWN
 from frown_jax.report.chart import (
     Chart,
     choices,
@@ -85,13 +86,14 @@ def summary_chart(table: pd.DataFrame) -> Chart:
 
 
 def contrasts(run: Stored) -> pd.DataFrame:
-    """Training sets against each other on the same images: metric, pair, difference, lower, upper, p, shown, draws."""
+    """Training sets against each other on the same images: metric, pair, difference with its interval and verdict."""
     table = run.tables["contrasts"]
     pair = [
         f"{m} instead of {c}, tested on {g or EVERYBODY}"
         for m, c, g in zip(table["method"], table["control"], table["group"], strict=True)
     ]
-    direction = np.where(table["difference"] > 0, "gain", "loss")
-    shown = np.where(table["p_holm"] < 1 - LEVEL, direction, "not shown")
-    own = table.assign(metric=table["metric"].map(title), pair=pair, p=table["p_holm"], shown=shown)
-    return own[["metric", "pair", "difference", "lower", "upper", "p", "shown", "draws"]]
+    direction = np.where(table["difference"] > 0, GAIN, LOSS)
+    equal = (table["lower"] >= -MARGIN) & (table["upper"] <= MARGIN)
+    verdict = np.where(equal, EQUAL, np.where(table["p_holm"] < 1 - LEVEL, direction, UNKNOWN))
+    own = table.assign(metric=table["metric"].map(title), pair=pair, p=table["p_holm"], verdict=verdict)
+    return own[["metric", "pair", "difference", "lower", "upper", "p", "verdict", "draws"]]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from frown_jax.metrics.plan import TINY
+from frown_jax.metrics.verdicts import GAIN, LOSS, VERDICTS
 from frown_jax.report import (
     action_units,
     comparing,
@@ -18,6 +19,7 @@ from frown_jax.report import (
     training,
 )
 from frown_jax.report.comparing import title
+from frown_jax.report.findings import findings, tests_made
 from frown_jax.report.folder import Folder
 from frown_jax.report.stored import Stored
 from frown_jax.report.text import FACES_NOTE
@@ -57,7 +59,7 @@ class SectionWriter:
 
 
 def headline(run: Stored) -> pd.DataFrame:
-    """A row a method: the headline metrics with intervals, fairness ones per attribute; '*': not the control's."""
+    """A row a method: the headline metrics with intervals, fairness ones per attribute; '*': a gain or a loss."""
     rows = {method: {"method": method} for method in run.methods}
     shown = _shown(run)
     for metric, attribute in itertools.product(_HEADLINE, ("", *run.attributes)):
@@ -70,11 +72,11 @@ def headline(run: Stored) -> pd.DataFrame:
 
 
 def _shown(run: Stored) -> set[tuple[str, str, str]]:
-    """Method, metric and attribute of the differences to the control that the corrected test shows."""
+    """Method, metric and attribute of the differences to the control that are a gain or a loss."""
     if "comparisons" not in run.tables:
         return set()
     table = run.tables["comparisons"]
-    own = table[(table["group"] == "") & (table["target"] == "") & table["verdict"].isin(("gain", "loss"))]
+    own = table[(table["group"] == "") & (table["target"] == "") & table["verdict"].isin((GAIN, LOSS))]
     return set(zip(own["method"], own["metric"], own["attribute"], strict=True))
 
 
@@ -96,7 +98,7 @@ def _headline(section: SectionWriter, run: Stored) -> None:
         section.say("There is no summary: the run is not finished, or summary.csv is missing.")
         return
     section.say(
-        "Means with 95 % intervals; *: differs from the control after correction (Holm). A heading sorts by it."
+        "Means with 95 % intervals; *: a gain or a loss against the control after correction. A heading sorts by it."
     )
     section.table("headline", table)
     section.latex("headline", table)
@@ -113,15 +115,18 @@ def _differences(section: SectionWriter, run: Stored) -> None:
     if table is None:
         section.say("One method: there is nothing to compare it with.")
         return
-    section.say(f"The control is {run.methods[0]}. Intervals and tests are paired; p-values are corrected (Holm).")
+    section.say(f"The control is {run.methods[0]}. Intervals and tests are paired.")
+    for line in (*findings(table), tests_made(table)):
+        section.say(f"{line[0].upper()}{line[1:]}.")
     for name, fairness, caption in (
         ("performance", False, "Performance: each method minus the control"),
         ("fairness", True, "Fairness: each method minus the control"),
     ):
         own = comparing.differences(run, fairness)
         if len(own):
-            shown = int((own["shown"] != "not shown").sum())
-            section.say(f"{name.capitalize()}: {shown:,} of {len(own):,} differences are shown.")
+            count = own["verdict"].value_counts()
+            said = ", ".join(f"{count[v]:,} {v}" for v in VERDICTS if v in count)
+            section.say(f"{name.capitalize()}, {len(own):,} differences, most of them exploratory: {said}.")
             section.chart(f"difference-{name}", comparing.difference_chart(own), caption, "attribute")
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from frown_jax.metrics import catalogue
+from frown_jax.metrics.verdicts import EQUAL, GAIN, LOSS, UNKNOWN
+from frown_jax.report import style
 from frown_jax.report.chart import (
     Chart,
     choices,
@@ -18,11 +20,12 @@ from frown_jax.report.chart import (
     told,
 )
 from frown_jax.report.stored import Stored
-from frown_jax.report.style import CONTROL, GAIN, LOSS, METHOD, PALETTE
+from frown_jax.report.style import CONTROL, METHOD, PALETTE
 
 EVERYBODY = "everybody"
 _STEP = 19  # pixels of a line of text
-_VERDICTS = ("gain", "loss", "not shown")
+_SHAPES = {GAIN: "triangle-right", LOSS: "triangle-left", EQUAL: "square", UNKNOWN: "circle"}
+_COLOURS = {GAIN: style.GAIN, LOSS: style.LOSS, EQUAL: PALETTE[2], UNKNOWN: "#767676"}
 _READINGS = ("levelled up", "levelled down", "gap wider or unchanged")
 _BETTER = {"higher": "more is better", "lower": "less is better", "neither": ""}
 
@@ -52,10 +55,10 @@ def differences(run: Stored, fairness: bool) -> pd.DataFrame:
     """
     own = _of_everything(run.tables["comparisons"])
     own = own[(own["attribute"] != EVERYBODY) == fairness]
-    p = own["p_bootstrap_holm"].where(own["p_bootstrap_holm"].notna(), own["p_permutation_holm"])
-    own = own.assign(p=p, shown=own["verdict"].replace("", "not shown"))
-    columns = ["metric", "attribute", "method", "difference", "lower", "upper", "p", "shown", "value", "n", "seeds"]
-    return own[[*columns, "direction"]].reset_index(drop=True)
+    own = own.assign(p=own["p_corrected"], verdict=own["verdict"].replace("", UNKNOWN))
+    columns = ["metric", "attribute", "method", "difference", "lower", "upper", "p", "verdict", "family", "value", "n"]
+    parts = ["seeds", "sd_images", "sd_seeds", "sd_both", "seeds_needed", "images_needed"]
+    return own[[*columns, *parts, "direction"]].reset_index(drop=True)
 
 
 # What hovering tells of a difference, as far as a table has it.
@@ -66,13 +69,19 @@ _TOLD = {
     "p": ".3g",
     "value": ".3f",
     "n": ",",
+    "family": "",
     "seeds": "d",
+    "sd_images": ".3f",
+    "sd_seeds": ".3f",
+    "sd_both": ".3f",
+    "seeds_needed": ",",
+    "images_needed": ",",
     "draws": "d",
 }
 
 
 def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "method minus control") -> Chart:
-    """Differences with their intervals; filled where the corrected test shows one.
+    """Differences with their intervals and verdicts; hollow where nothing can be told.
 
     Args:
       table: of `differences`, or of `action_units.contrasts`.
@@ -83,8 +92,8 @@ def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "met
     base = alt.Chart(source()).transform_filter(chosen(*options))
     y = alt.Y(f"{line}:N", sort=list(dict.fromkeys(table[line])), title=None, axis=alt.Axis(labelLimit=330))
     colour = alt.Color(
-        "shown:N",
-        scale=alt.Scale(domain=list(_VERDICTS), range=[GAIN, LOSS, "#767676"]),
+        "verdict:N",
+        scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
         title="after correction",
         legend=alt.Legend(symbolStrokeWidth=2),
     )
@@ -94,10 +103,10 @@ def difference_chart(table: pd.DataFrame, line: str = "method", unit: str = "met
         x="difference:Q",
         y=y,
         color=colour,
-        fill=alt.condition("datum.shown === 'not shown'", alt.value("white"), colour),
+        fill=alt.condition(f"datum.verdict === '{UNKNOWN}'", alt.value("white"), colour),
         shape=alt.Shape(
-            "shown:N",
-            scale=alt.Scale(domain=list(_VERDICTS), range=["triangle-right", "triangle-left", "circle"]),
+            "verdict:N",
+            scale=alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values())),
             title="after correction",
         ),
         tooltip=told(formats, value="its own value"),
@@ -189,7 +198,11 @@ def tradeoff_chart(table: pd.DataFrame) -> Chart:
         .mark_line(color=CONTROL, strokeDash=[4, 3], strokeWidth=1.2)
         .encode(x=x, y=y, order="value:Q")
     )
-    kinds = {"control": ("diamond", LOSS), "on the front": ("circle", METHOD), "other methods": ("circle", "#9ab6cc")}
+    kinds = {
+        "control": ("diamond", style.LOSS),
+        "on the front": ("circle", METHOD),
+        "other methods": ("circle", "#9ab6cc"),
+    }
     kind = "datum.control === 'yes' ? 'control' : datum.pareto === 'yes' ? 'on the front' : 'other methods'"
     dots = (
         of_methods.transform_calculate(what=kind)
@@ -241,6 +254,7 @@ def levelling_chart(table: pd.DataFrame) -> Chart:
     base = alt.Chart(source()).transform_filter(chosen(*options))
     x = alt.X("best:Q", title="change of the best group's accuracy", axis=alt.Axis(format="+.2f"))
     y = alt.Y("worst:Q", title="change of the worst group's accuracy", axis=alt.Axis(format="+.2f"))
+    colours = [PALETTE[2], style.LOSS, "#8a8a8a"]
     domain, tooltip = list(_READINGS), [alt.Tooltip("method:N"), alt.Tooltip("reading:N")]
     for column in ("best", "worst", "gap"):
         tooltip.append(alt.Tooltip(f"{column}:Q", format="+.3f", title=f"{column}, change"))
@@ -250,7 +264,7 @@ def levelling_chart(table: pd.DataFrame) -> Chart:
     dots = base.mark_point(size=75, filled=True, opacity=0.9).encode(
         x=x,
         y=y,
-        color=alt.Color("kind:N", scale=alt.Scale(domain=domain, range=[PALETTE[2], LOSS, "#8a8a8a"]), title=None),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=domain, range=colours), title=None),
         shape=alt.Shape(
             "kind:N", scale=alt.Scale(domain=domain, range=["triangle-up", "triangle-down", "circle"]), title=None
         ),
@@ -302,7 +316,7 @@ def rank_chart(table: pd.DataFrame) -> Chart:
     options = choices(table, "measure")
     base = alt.Chart(source()).transform_filter(chosen(*options))
     y = alt.Y("method:N", sort=alt.EncodingSortField("rank", order="ascending"), title=None)
-    kinds = {"not told apart from the best": METHOD, "worse": LOSS, "no test": "#8a8a8a"}
+    kinds = {"not told apart from the best": METHOD, "worse": style.LOSS, "no test": "#8a8a8a"}
     dots = base.mark_point(size=70, filled=True, opacity=1).encode(
         x=alt.X("rank:Q", title="mean rank over seeds (1 is best)", scale=alt.Scale(zero=False)),
         y=y,

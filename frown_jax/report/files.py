@@ -6,7 +6,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from frown_jax.errors import OutcomesError
-from frown_jax.metrics.analysis import Analysis, Settings, analyse
+from frown_jax.metrics.analysis import Analysis, AnalysisSettings, analyse
 from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.report import text
 from frown_jax.runs.directory import RunDir
@@ -16,7 +16,7 @@ def analyse_and_write(
     run: RunDir,
     test: Outcomes,
     validation: Outcomes | None = None,
-    settings: Settings | None = None,
+    settings: AnalysisSettings | None = None,
     data: str = "",
     results: pd.DataFrame | None = None,
     split: str = "",
@@ -39,7 +39,7 @@ def analyse_and_write(
     Raises:
       OutcomesError: settings that do not fit.
     """
-    settings = settings or Settings()
+    settings = settings or AnalysisSettings()
     with tqdm(unit="method", disable=None, leave=False) as bar:
 
         def progress(what: str, done: int, of: int) -> None:

@@ -9,6 +9,8 @@ import pandas as pd
 
 from frown_jax.metrics.analysis import Analysis
 from frown_jax.metrics.plan import SEPARATOR, TINY
+from frown_jax.metrics.verdicts import GAIN, LOSS, PRIMARY, VERDICTS
+from frown_jax.report.findings import findings, tests_made
 
 _OVERALL = (
     ("accuracy", "accuracy"),
@@ -49,8 +51,11 @@ def _interval(row: pd.Series, signed: bool = False) -> str:
 
 def _value(label: str, row: pd.Series) -> str:
     spread = f"  sd {row['sd']:.3f}" if np.isfinite(row["sd"]) else ""
+    floor = ""
+    if np.isfinite(row.get("by_chance", np.nan)):
+        floor = f"  by chance {row['by_chance']:.3f}, at most {row['by_chance_high']:.3f}"
     note = f"  ({row['note'].replace('_', ' ').replace(';', ', ')})" if row["note"] else ""
-    return f"  {label:<34}{row['n']:>7,}  {number(row['mean']):>9}  {_interval(row):<16}{spread}{note}".rstrip()
+    return f"  {label:<34}{row['n']:>7,}  {number(row['mean']):>9}  {_interval(row):<16}{spread}{floor}{note}".rstrip()
 
 
 def _pick(part: pd.DataFrame, metric: str, attribute: str, group: str = "") -> pd.Series | None:
@@ -89,30 +94,35 @@ def _method(part: pd.DataFrame, name: str, level: float, split: str) -> list[str
 
 
 def _comparisons(table: pd.DataFrame, control: str) -> list[str]:
-    title = f"against {control}: paired differences, p corrected over methods (Holm)"
-    lines = ["", title, "-" * len(title)]
-    permuted = table["p_permutation_holm"].notna().any()
+    title = f"against {control}: paired differences"
+    lines = ["", title, "-" * len(title), *(f"  {line}" for line in findings(table)), f"  {tests_made(table)}"]
+    permuted = table["p_permutation"].notna().any()
     head = f"  {'':<50}{'n':>7} {'control':>8} {'method':>8} {'change':>7}  {'interval':<17} {'p':>5}"
-    lines.append(head + (f" {'p perm':>6}" if permuted else "") + "  visible  verdict")
+    lines += ["", head + (f" {'p perm':>6}" if permuted else "") + "  visible  verdict"]
     for method, part in table[table["target"] == ""].groupby("method", sort=False):
         simple = part[~part["attribute"].str.contains(SEPARATOR, regex=False)]
         always = ((simple["attribute"] == "") | simple["metric"].isin(_ALWAYS)) & (simple["group"] == "")
-        shown = simple[always | simple["verdict"].isin(("gain", "loss"))]
+        shown = simple[always | (simple["family"] == PRIMARY) | simple["verdict"].isin((GAIN, LOSS))]
         lines.append(f"  {method}")
         for _, row in shown.iterrows():
             where = " ".join(x for x in (row["attribute"], row["group"]) if x)
             label = f"{row['metric']}{', ' + where if where else ''}"
-            perm = f" {_p(row['p_permutation_holm']):>6}" if permuted else ""
+            perm = f" {_p(row['p_permutation']):>6}" if permuted else ""
             values = f"{number(row['control']):>8} {number(row['value']):>8} {number(row['difference'], True):>7}"
-            test = f"{_interval(row, True):<17} {_p(row['p_bootstrap_holm'])}{perm}  {number(row['detectable']):>7}"
-            lines.append(f"    {label:<48}{row['n']:>7,} {values}  {test}  {row['verdict']}".rstrip())
+            test = f"{_interval(row, True):<17} {_p(row['p_corrected'])}{perm}  {number(row['detectable']):>7}"
+            lines.append(f"    {label:<48}{row['n']:>7,} {values}  {test}  {_verdict(row)}".rstrip())
         lines += _cells(part)
         left = len(part) - len(shown)
         lines.append(f"    {left} more values are in comparisons.csv")
-    lines.append("  visible: the smallest difference that this many images and seeds would show 4 times in 5")
+    lines.append("  p: corrected; visible: the smallest difference that these images and seeds would show 4 times in 5")
     if (table["seeds"] <= 1).all():
         lines.append(f"  {ONE_RUN}")
     return lines
+
+
+def _verdict(row: pd.Series) -> str:
+    """The verdict; of an exploratory value with that word."""
+    return f"{row['verdict']} (exploratory)" if row["verdict"] and row["family"] != PRIMARY else str(row["verdict"])
 
 
 def _p(p: float) -> str:
@@ -122,7 +132,7 @@ def _p(p: float) -> str:
 def _cells(part: pd.DataFrame) -> list[str]:
     cells = part[(part["metric"] == "accuracy") & part["attribute"].str.contains(SEPARATOR, regex=False)]
     cells = cells[cells["n"] > 0]
-    shown = cells[cells["verdict"].isin(("gain", "loss"))].sort_values("p_bootstrap_holm")
+    shown = cells[cells["verdict"].isin((GAIN, LOSS))].sort_values("p_corrected")
     if cells.empty:
         return []
     lines = [
@@ -130,7 +140,7 @@ def _cells(part: pd.DataFrame) -> list[str]:
     ]
     for _, r in shown.head(_MOST_CELLS).iterrows():
         change = f"{number(r['difference'], True)} {_interval(r, True)}"
-        lines.append(f"      {r['group']} (n={r['n']}): {change} {r['verdict']}")
+        lines.append(f"      {r['group']} (n={r['n']}): {change} {_verdict(r)}")
     if len(shown) > _MOST_CELLS:
         lines.append(f"      and {len(shown) - _MOST_CELLS} more")
     return lines
@@ -141,6 +151,17 @@ def _levelling(table: pd.DataFrame) -> list[str]:
     for _, row in table[~table["attribute"].str.contains(SEPARATOR, regex=False)].iterrows():
         moves = ", ".join(f"{k} {number(row[k], True)}" for k in ("gap", "worst", "best"))
         lines.append(f"  {row['method']}, {row['attribute']}: {moves}: {row['reading']}")
+    return lines
+
+
+def _looks(settled: pd.DataFrame) -> list[str]:
+    """After how many seeds methods were told from the control, of a run that added seeds until then."""
+    lines = ["", "seeds until the answer is known", "-------------------------------"]
+    for seeds, part in settled.groupby("seeds"):
+        counts, methods = part["verdict"].value_counts(), part["method"].nunique()
+        told = ", ".join(f"{counts[v]} {v}" for v in VERDICTS if v in counts)
+        lines.append(f"  {methods} method{'s' * (methods > 1)} ended with {seeds} seeds; primary values: {told}")
+    lines.append("  The verdicts on primary values are corrected for looking several times (sequential.csv).")
     return lines
 
 
@@ -180,6 +201,8 @@ def render(analysis: Analysis, level: float = 0.95, data: str = "", split: str =
         lines += ["", "  No attributes were given: nothing per group can be said."]
     if analysis.comparisons is not None:
         lines += _comparisons(analysis.comparisons, analysis.control)
+    if analysis.sequential is not None:
+        lines += _looks(analysis.sequential)
     if analysis.levelling is not None and len(analysis.levelling):
         lines += _levelling(analysis.levelling)
     if analysis.choices is not None:

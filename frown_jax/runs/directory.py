@@ -50,7 +50,15 @@ from frown_jax.runs.metrics_log import MetricsLog
 from frown_jax.runtime import atomic, cache, processes
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "pandas")
-_NOT_COMPARED = ("data.cache_dir", "members_per_device", "checkpoint_every", "hparams")  # of no effect on the results
+# Of no effect on what is trained.
+_NOT_COMPARED = (
+    "data.cache_dir",
+    "members_per_device",
+    "checkpoint_every",
+    "hparams",
+    "verdicts.margin",
+    "verdicts.primary",
+)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -203,7 +211,7 @@ class RunDir:
         return json.loads(path.read_text()) if path.exists() else None
 
     def read_looks(self) -> list[dict]:
-        """The looks of a run that adds seeds until its answer is known: {'seeds': by then, 'methods': that get them}."""
+        """Looks of a run that adds seeds until its answer is known: {'seeds': by then, 'methods': that get them}."""
         path = self.path / "looks.json"
         return json.loads(path.read_text()) if path.exists() else []
 
