@@ -58,7 +58,7 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path, whole, room):
     with _small_disk(disk, room):
         said = _launch(disk / "run", code=2)
         *log, last = said.splitlines()
-        assert re.fullmatch(r"error: No space left on device: .*group0; free some, and the same command .*", last)
+        assert re.fullmatch(r"error: No space left on device: .*program0; free some, and the same command .*", last)
         assert len(log) < 20 and "Traceback" not in said, said[:3000]
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         _launch(disk / "run", code=0)

@@ -45,7 +45,7 @@ def undisturbed(run):
 
 def _unfinished(run):
     """Checkpoints that are being written, or were when somebody died."""
-    folder = run / "checkpoints" / "group0"
+    folder = run / "checkpoints" / "program0"
     found = set()
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):
@@ -85,7 +85,7 @@ def _kill(run, in_checkpoint, delay):
 
 
 def _last_checkpoint(run):
-    folder = run / "checkpoints" / "group0"
+    folder = run / "checkpoints" / "program0"
     step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
     checkpointer = ocp.StandardCheckpointer()
     return step, {name: checkpointer.restore(folder / str(step) / name) for name in ("state", "predictor")}
