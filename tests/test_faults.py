@@ -26,8 +26,10 @@ def whole(tmp_path_factory):
     return run
 
 
-def test_fifty_kills_change_nothing(tmp_path, whole):
-    assert faults.run(tmp_path, 50, 0, whole) == {}
+@pytest.mark.parametrize(("kills", "seed"), [(26, 0), (24, 1)])
+def test_fifty_kills_change_nothing(tmp_path, whole, kills, seed):
+    """Half of them each, because two workers share them."""
+    assert faults.run(tmp_path, kills, seed, whole) == {}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ start gets to its end; its checkpoints and tables are then compared with those o
 import collections
 import contextlib
 import os
-import pathlib
 import random
 import signal
 import time
@@ -19,9 +18,9 @@ import orbax.checkpoint as ocp
 
 from frown_jax.runtime.preemption import EXIT_PREEMPTED
 from tests import commands
+from tests.commands import CACHE
 
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json", "summary.csv")
-CACHE = pathlib.Path.home() / ".cache" / "frown_jax_tests"
 SETTINGS = (
     "--config=configs/baseline.py:runlocal",
     "--config.epochs=6",
