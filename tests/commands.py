@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parent.parent
+QUICK = "--xla_backend_optimization_level=0"  # conftest asks for it; commands are compiled as users' are
+CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")  # faces and compiled programs, for all tests
 
 _server = multiprocessing.get_context("forkserver")
 # What every command imports; a command's own module is not among them, because two of them define one flag.
@@ -50,6 +52,7 @@ class Running:
 def _work(module: str, argv: list[str], out: str, err: str) -> None:
     os.chdir(ROOT)
     os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(QUICK, "")
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")

@@ -1,3 +1,4 @@
+import os
 import pathlib
 
 import jax
@@ -8,10 +9,44 @@ import pytest
 from frown_jax import schema
 from frown_jax.data.dataset import Dataset, attribute_vocabularies
 from frown_jax.models.build import network
+from frown_jax.runtime import cache
+from tests.commands import CACHE, QUICK
 
-# Compiled programs are reused between test runs.
-jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "frown_jax" / "xla"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Compiled programs are kept between modules, workers, commands that tests start, and test runs.
+cache.keep_compiled_programs(CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # there are hundreds of small ones a file
+
+# Trainings of minutes that share nothing: each goes to whichever worker is free, the longest first.
+APART = ("test_planted_bias", "test_au_study", "test_knobs", "test_faults")
+
+
+def pytest_configure(config):
+    """The default command spends its time on compiling networks that run for moments: it asks for less of LLVM.
+
+    What is slow is compiled as users' programs are.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "not slow" in config.option.markexpr and QUICK not in flags:  # workers inherit it
+        os.environ["XLA_FLAGS"] = f"{flags} {QUICK}"
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: APART.index(item.path.stem) if item.path.stem in APART else len(APART))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay with one worker, which has their fixtures and programs; but those that are APART."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if pathlib.PurePath(file).stem in APART else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

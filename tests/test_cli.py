@@ -1,6 +1,5 @@
 """The commands as a user types them."""
 
-import pathlib
 import subprocess
 import sys
 
@@ -8,10 +7,9 @@ import pandas as pd
 import pytest
 
 from tests import commands
-from tests.commands import ROOT
+from tests.commands import CACHE, ROOT
 
 LAUNCH = "frown_jax.launch"
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 SMOKE = ("--config=configs/baseline.py:runlocal", f"--config.data.cache_dir={CACHE}")
 
 

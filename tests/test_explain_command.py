@@ -16,12 +16,9 @@ from frown_jax.explain.networks import networks_of
 from frown_jax.inference.ensemble import Ensemble
 from frown_jax.inference.evaluation import evaluate
 from frown_jax.jobs.job import train
-from frown_jax.runtime import cache
 from frown_jax.training import check
+from tests.commands import CACHE, ROOT
 from tests.pages import parsed
-
-ROOT = pathlib.Path(__file__).parents[1]
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 
 
 def _config(units=False, train_images=96, test_images=48, epochs=1, **faces):
@@ -37,7 +34,6 @@ def _config(units=False, train_images=96, test_images=48, epochs=1, **faces):
 
 def _trained(c, path):
     check.validate(c)
-    cache.keep_compiled_programs(c.data.cache_dir)
     train(c, [{}], path)
     return Ensemble(path)
 

@@ -1,16 +1,12 @@
 """The recipe decides whether there is a gap between races, and the whole pipeline measures it. Trains for minutes."""
 
-import pathlib
-
 import numpy as np
 import pytest
 
 from configs import baseline
 from frown_jax.jobs.job import train
-from frown_jax.runtime import cache
 from frown_jax.training import check
-
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
+from tests.commands import CACHE
 
 
 def _predictions(tmp_path, **fields):
@@ -20,7 +16,6 @@ def _predictions(tmp_path, **fields):
     c.epochs = 12
     c.data.faces.update(fields)
     check.validate(c)
-    cache.keep_compiled_programs(c.data.cache_dir)
     frame = train(c, [{}], tmp_path / "run").predictions
     return frame[frame["split"] == "test"]
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -14,10 +13,9 @@ import pandas as pd
 import pytest
 
 from frown_jax.runtime.preemption import EXIT_PREEMPTED
+from tests.commands import CACHE, ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parent.parent
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 
 
 def _command(workdir, *more):

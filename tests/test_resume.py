@@ -1,7 +1,6 @@
 """Killed or asked to stop in mid-epoch, the same command ends with the same bytes."""
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -10,9 +9,8 @@ import time
 import pytest
 
 from frown_jax.runtime.preemption import EXIT_PREEMPTED
+from tests.commands import CACHE, ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -13,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.commands import CACHE, ROOT
 from tests.needs import need
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parent.parent
-CACHE = str(pathlib.Path.home() / ".cache" / "frown_jax_tests")
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json", "summary.csv")
 CHUNKS = 3
 

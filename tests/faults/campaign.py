@@ -8,7 +8,6 @@ start gets to its end; its checkpoints and tables are then compared with those o
 import collections
 import contextlib
 import os
-import pathlib
 import random
 import signal
 import time
@@ -19,9 +18,9 @@ import orbax.checkpoint as ocp
 
 from frown_jax.runtime.preemption import EXIT_PREEMPTED
 from tests import commands
+from tests.commands import CACHE
 
 FILES = ("metrics.jsonl", "results.csv", "predictions.parquet", "members.csv", "data.json", "summary.csv")
-CACHE = pathlib.Path.home() / ".cache" / "frown_jax_tests"
 SETTINGS = (
     "--config=configs/baseline.py:runlocal",
     "--config.epochs=6",
@@ -45,7 +44,7 @@ def undisturbed(run):
 
 def _unfinished(run):
     """Checkpoints that are being written, or were when somebody died."""
-    folder = run / "checkpoints" / "group0"
+    folder = run / "checkpoints" / "program0"
     found = set()
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):
@@ -85,7 +84,7 @@ def _kill(run, in_checkpoint, delay):
 
 
 def _last_checkpoint(run):
-    folder = run / "checkpoints" / "group0"
+    folder = run / "checkpoints" / "program0"
     step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
     checkpointer = ocp.StandardCheckpointer()
     return step, {name: checkpointer.restore(folder / str(step) / name) for name in ("state", "predictor")}
