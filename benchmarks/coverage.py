@@ -358,7 +358,7 @@ def _false_in_family(job):
     return family, wrong, below / grids_of
 
 
-def small_audits(audits, seed=0):
+def small_audits(audits, seed=0, permutations=199):
     """Random audits of single runs with a few images: do the permutation test and the verdict's p-value agree?
 
     Returns:
@@ -379,7 +379,7 @@ def small_audits(audits, seed=0):
         runs = pd.DataFrame({"method": ["m00", *(f"a{k}" for k in range(many))], "seed": 0})
         data = of_answers(np.concatenate([base[None], correct]), {"g": group.astype(str)}, subjects, runs)
         plan = Plan.of(data, groupings(data, scored="all", fewest=1), METRICS)
-        settings = comparison.ComparisonSettings(Bootstrap(RESAMPLES, seed=i), permutations=199)
+        settings = comparison.ComparisonSettings(Bootstrap(RESAMPLES, seed=i), permutations=permutations)
         table = comparison.compare(data, plan, "m00", settings)
         p, q = table["p_value"].to_numpy(), table["p_permutation"].to_numpy()
         both = np.isfinite(p) & np.isfinite(q)
