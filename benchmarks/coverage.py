@@ -358,15 +358,15 @@ def _false_in_family(job):
     return family, wrong, below / grids_of
 
 
-def small_audits(audits, seed=0):
+def small_audits(audits, seed=0, permutations=199):
     """Random audits of single runs with a few images: do the permutation test and the verdict's p-value agree?
 
     Returns:
       Audits, values, values where one p-value is at most .01 and the other at least .5, and verdicts of gain or loss
       whose permutation p-value is above 5 %.
     """
-    many, total, apart, unfounded = 100, 0, 0, 0
-    for i in range(max(audits // many, 1)):
+    many, total, apart, unfounded = min(audits, 100), 0, 0, 0
+    for i in range(audits // many):
         rng = np.random.default_rng([seed, i])
         n, groups = int(rng.choice([20, 40, 80])), int(rng.integers(2, 5))
         frames = int(rng.choice([1, 1, 4]))
@@ -379,7 +379,7 @@ def small_audits(audits, seed=0):
         runs = pd.DataFrame({"method": ["m00", *(f"a{k}" for k in range(many))], "seed": 0})
         data = of_answers(np.concatenate([base[None], correct]), {"g": group.astype(str)}, subjects, runs)
         plan = Plan.of(data, groupings(data, scored="all", fewest=1), METRICS)
-        settings = comparison.ComparisonSettings(Bootstrap(RESAMPLES, seed=i), permutations=199)
+        settings = comparison.ComparisonSettings(Bootstrap(RESAMPLES, seed=i), permutations=permutations)
         table = comparison.compare(data, plan, "m00", settings)
         p, q = table["p_value"].to_numpy(), table["p_permutation"].to_numpy()
         both = np.isfinite(p) & np.isfinite(q)
@@ -411,14 +411,23 @@ def _family_rows(job):
 
 
 def levels(pool, datasets):
-    """Two methods: coverage of the difference's interval, and how often p < .05 where there is no difference."""
+    """Two methods: how often each interval of a difference holds the truth, and how often p < .05."""
     rows = []
     for grid, found in pool.map(_level_rows, [(g, datasets, 0) for g in LEVELS]):
-        for value, part in found.groupby("value of", sort=False):
-            row = {"seeds": grid.seeds, "seeds move": grid.moves, "groups move": grid.apart}
-            row |= {"images": _short(grid.sizes), "gain": max(grid.gains), "value of": value}
-            rows.append({**row, "held": part["holds"].sum(), "of": len(part), "p < .05": part["rejects"].mean()})
-    return _shares(rows)
+        row = {"seeds": grid.seeds, "move": grid.moves, "groups": grid.apart, "images": _short(grid.sizes)}
+        share = found.groupby("value of", sort=False)[["holds", "rejects"]].mean()
+        row |= {"gains": _short(grid.gains), **{_BRIEF.get(v, v[12:]): s for v, s in share["holds"].items()}}
+        null = share.loc[["accuracy", "accuracy_difference"], "rejects"].to_numpy()
+        rows.append({**row, "p accuracy": null[0], "p gap": null[1], "error": error(0.95, datasets)})
+    return pd.DataFrame(rows)
+
+
+_BRIEF = {
+    "accuracy": "accuracy",
+    "worst_group_accuracy": "worst",
+    "best_group_accuracy": "best",
+    "accuracy_difference": "gap",
+}
 
 
 def grids(pool, datasets):

@@ -143,11 +143,11 @@ def test_two_equal_methods_differ_rarely_whatever_the_seeds(seeds, moves):
 
 def test_seeds_through_the_whole_comparison():
     grid = coverage.Grid(seeds=3, moves=0.05, sizes=(150, 60, 40))
-    found = [coverage.compared(grid, seed) for seed in range(30)]
+    found = [coverage.compared(grid, seed) for seed in range(15)]
     table = pd.concat(found).query("metric == 'accuracy' and group == ''")
-    assert (table["p_value"] < 0.05).mean() < 0.15
-    assert table["verdict"].isin((verdicts.GAIN, verdicts.LOSS)).sum() <= 2
-    assert (table["sd_seeds"] > 0).mean() > 0.8
+    assert (table["p_value"] < 0.05).sum() <= 2
+    assert table["verdict"].isin((verdicts.GAIN, verdicts.LOSS)).sum() <= 1
+    assert (table["sd_seeds"] > 0).mean() > 0.6
 
 
 @pytest.mark.parametrize("family", [coverage.Family(10, 4, 0.03), coverage.Family(10, 4, 0.005, control=0.03)])
@@ -223,9 +223,9 @@ def test_no_gain_rests_on_a_group_below_the_fewest():
 
 
 def test_permutation_and_p_value_do_not_contradict_each_other():
-    found = coverage.small_audits(200)
+    found = coverage.small_audits(30, permutations=99)
     assert found["contradictions"] == 0
-    assert found["values"] > 1000
+    assert found["values"] > 150
 
 
 # Wilson by subject

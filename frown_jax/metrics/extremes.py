@@ -21,6 +21,7 @@ from frown_jax.metrics.plan import Plan
 
 Array = np.ndarray
 _CANDIDATES = 2.0  # standard errors from the extreme within which a group may be the extreme one
+_SCORE = stats.norm.ppf(0.975) ** 2
 _DIFFERENT = 0.05  # level at which two methods are taken to treat groups differently
 
 
@@ -98,7 +99,8 @@ def _near(values: Array, errors: Array) -> Array:
     """Groups whose value may be the largest of theirs."""
     filled = _or(values, -np.inf)
     first = filled.argmax(-1)[..., None]
-    apart = np.take_along_axis(filled, first, -1) - filled
+    with np.errstate(invalid="ignore"):  # of nothing but undefined values
+        apart = np.take_along_axis(filled, first, -1) - filled
     return (apart <= _CANDIDATES * np.hypot(errors, np.take_along_axis(errors, first, -1))) & ~np.isnan(values)
 
 
@@ -248,11 +250,15 @@ class Deviations:
         def of(x: Array) -> Array:
             return np.where(fine, x * (1 - x) / n, 0)
 
+        def inner(x: Array) -> Array:
+            return (n * x + _SCORE / 2) / (n + _SCORE)  # the middle of Wilson's interval
+
         common = (fine * n * p).sum(-1, keepdims=True) / np.maximum((fine * n).sum(-1, keepdims=True), 1)
         # By how much subjects or an average over seeds make the variance another than a binomial's.
-        effect = variance.sum(-1, keepdims=True) / np.maximum(of((n * p + 1) / (n + 2)).sum(-1, keepdims=True), 1e-12)
+        effect = (n * variance).sum(-1, keepdims=True) / np.maximum((n * of(p)).sum(-1, keepdims=True), 1e-12)
         centre = _spread_of_truth(np.where(fine, p, np.nan), effect * of(common + 0 * p))
-        return effect * of(np.clip((n * np.nan_to_num(centre) + 1) / (n + 2), 0, 1))
+        centre = np.clip(np.nan_to_num(centre), 0, 1)
+        return effect * np.maximum(of(inner(centre)), of(inner(p)))
 
     def means(self, extreme: Extreme) -> Array:
         """The groups' means over seeds, [T, K, G]."""
