@@ -128,14 +128,17 @@ def multiverse(test: Outcomes, validation: Outcomes | None = None, settings: Set
     choices = _seed_choices(test, validation, methods, members)
     rows: list[dict] = []
     for threshold, answered in _thresholds(test, validation):
-        for claim, division, groups in _divisions(test, settings):
-            seen = _Seen.of(answered, division, CLAIMS[claim], weights)
-            labels = {"attribute": division.label, "claim": claim, "groups": groups, "threshold": threshold}
-            for control, seeds in itertools.product(controls, choices):
-                base = methods.index(control)
-                for i, method in enumerate(methods):
-                    if i != base:
-                        found = _compared(seen, members, seeds.chosen, i, base, CLAIMS[claim], settings)
+        for division, asked in _divisions(test, settings):
+            values = _values(answered, division, [(ask.scored, CLAIMS[ask.claim]) for ask in asked], weights)
+            for ask, own in zip(asked, values, strict=True):
+                seen = _Seen.of(answered, division.codes, ask.scored, own)
+                labels = {"attribute": division.label, "claim": ask.claim, "groups": ask.groups, "threshold": threshold}
+                for (control, seeds), (i, method) in itertools.product(
+                    itertools.product(controls, choices), enumerate(methods)
+                ):
+                    if method != control:
+                        base = methods.index(control)
+                        found = _compared(seen, members, seeds.chosen, i, base, CLAIMS[ask.claim], settings)
                         named = labels | {"method": method, "control": control, "seeds": seeds.name}
                         rows += [named | row for row in found]
     table = pd.DataFrame(rows)
@@ -177,20 +180,29 @@ def _weights(outcomes: Outcomes, settings: Settings) -> Array:
     return np.concatenate([np.ones((n, 1)), drawn[unit]], 1)
 
 
-def _divisions(outcomes: Outcomes, settings: Settings) -> Iterator[tuple[str, Grouping, str]]:
-    """Claims, the groups that they compare, and what that choice of groups is called; the same choice once."""
-    yield "everybody", grouping(outcomes), "everybody"
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """A claim about some groups of a division: `scored`, bool [M], are compared, and called `groups`."""
+
+    claim: str
+    groups: str
+    scored: Array
+
+
+def _divisions(outcomes: Outcomes, settings: Settings) -> Iterator[tuple[Grouping, list[_Asked]]]:
+    """Everybody, and each attribute with every different choice of its groups."""
+    everybody = grouping(outcomes)
+    yield everybody, [_Asked("everybody", "everybody", everybody.scored)]
     for attribute in outcomes.attributes:
-        seen: set[bytes] = set()
+        asked: dict[bytes, list[_Asked]] = {}
         for scored, fewest in itertools.product(("all", "studies"), settings.fewest):
-            division = grouping(outcomes, (attribute,), scored, max(fewest, 1))
-            if division.scored.sum() < 2 or division.scored.tobytes() in seen:
-                continue
-            seen.add(division.scored.tobytes())
+            mask = grouping(outcomes, (attribute,), scored, max(fewest, 1)).scored
             name = {"all": "all groups", "studies": "the studies' groups"}[scored]
             name += f" of {fewest} images or more" if fewest else ""
-            yield "worst group", division, name
-            yield "gap", division, name
+            if mask.sum() > 1:
+                asked.setdefault(mask.tobytes(), [_Asked(claim, name, mask) for claim in ("worst group", "gap")])
+        if asked:
+            yield grouping(outcomes, (attribute,), "all"), list(itertools.chain.from_iterable(asked.values()))
 
 
 def _thresholds(test: Outcomes, validation: Outcomes | None) -> Iterator[tuple[str, Outcomes]]:
@@ -245,36 +257,41 @@ def _seed_choices(test: Outcomes, validation: Outcomes | None, methods: Sequence
     if val_methods != list(methods) or not np.array_equal(val_members >= 0, there):
         return out  # not the same runs: nothing can be chosen there
     rules: dict[str, Array] = {}
-    everybody = _values(validation, grouping(validation), CLAIMS["everybody"][:1], np.ones((len(validation.labels), 1)))
-    rules["accuracy"] = everybody[:, 0, 0]
+    once = np.ones((len(validation.labels), 1))
+
+    def score(division: Grouping, claim: str) -> Array:
+        return _values(validation, division, [(division.scored, CLAIMS[claim][:1])], once)[0][:, 0, 0]
+
+    rules["accuracy"] = score(grouping(validation), "everybody")
     shared = [a for a in validation.attributes if a in test.attributes]
     if shared:
-        worst = [
-            _values(validation, grouping(validation, (a,), "studies", 1), CLAIMS["worst group"][:1],
-                    np.ones((len(validation.labels), 1)))[:, 0, 0]
-            for a in shared
-        ]  # fmt: skip
-        rules["worst group"] = np.min(worst, 0)
-    for name, score in rules.items():
-        by_seed = np.where(val_members >= 0, score[val_members], -np.inf)
+        rules["worst group"] = np.min(
+            [score(grouping(validation, (a,), "studies", 1), "worst group") for a in shared], 0
+        )
+    for name, scores in rules.items():
+        by_seed = np.where(val_members >= 0, scores[val_members], -np.inf)
         best = np.nan_to_num(by_seed, nan=-np.inf).argmax(1)
         out.append(_Seeds(f"best on validation by {name}", there & (np.arange(count) == best[:, None])))
     return out
 
 
-def _values(outcomes: Outcomes, division: Grouping, measures: Sequence[Measure], weights: Array) -> Array:
-    """Measures of each run under each weighting, [R, B, measures].
+def _values(
+    outcomes: Outcomes, division: Grouping, asked: Sequence[tuple[Array, Sequence[Measure]]], weights: Array
+) -> list[Array]:
+    """For each choice of groups and its measures, their values of each run under each weighting: [R, B, measures].
 
     Every measure is of counts, so one sparse product gives all weightings of a run.
     """
     groups, targets = len(division.names), len(outcomes.targets)
     inside = np.flatnonzero(division.codes >= 0)
     group, weights = division.codes[inside], weights[inside]
-    out = []
+    out: list[list[Array]] = [[] for _ in asked]
     for predictions in outcomes.predictions[:, inside]:
-        s = _statistics(outcomes.labels[inside], predictions, group, groups, targets, weights).only(division.scored)
-        out.append(np.stack([np.asarray(m.compute(s)) for m in measures], -1))
-    return np.stack(out)
+        s = _statistics(outcomes.labels[inside], predictions, group, groups, targets, weights)
+        for own, (scored, measures) in zip(out, asked, strict=True):
+            compared = s.only(scored)
+            own.append(np.stack([np.asarray(m.compute(compared)) for m in measures], -1))
+    return [np.stack(own) for own in out]
 
 
 def _sums(keys: Array, size: int, weights: Array) -> Array:
@@ -320,14 +337,13 @@ class _Seen:
     smallest: int
 
     @classmethod
-    def of(cls, outcomes: Outcomes, division: Grouping, measures: Sequence[Measure], weights: Array) -> _Seen:
-        inside = np.flatnonzero((division.codes >= 0) & division.scored[division.codes])
+    def of(cls, outcomes: Outcomes, codes: Array, scored: Array, values: Array) -> _Seen:
+        inside = np.flatnonzero((codes >= 0) & scored[codes])
         unit = inside if outcomes.subjects is None else outcomes.subjects[inside]
-        pairs = np.unique(np.stack([division.codes[inside], unit]), axis=1)[0]
+        pairs = np.unique(np.stack([codes[inside], unit]), axis=1)[0]
         answers = outcomes.predictions[:, inside].reshape(len(outcomes.predictions), len(inside), -1)
-        smallest = int(np.bincount(pairs, minlength=len(division.names))[division.scored].min())
-        return cls(_values(outcomes, division, measures, weights), answers, np.unique(unit, return_inverse=True)[1],
-                   smallest)  # fmt: skip
+        smallest = int(np.bincount(pairs, minlength=len(scored))[scored].min())
+        return cls(values, answers, np.unique(unit, return_inverse=True)[1], smallest)
 
     def discordant(self, ours: Array, theirs: Array) -> int:
         """People (or images) about whom two methods' seeds, in their order, do not all answer alike."""
