@@ -19,7 +19,7 @@ from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import TINY, Grouping, grouping
 
 Array = np.ndarray
-KAPPAS = tuple(round(0.05 * i, 2) for i in range(10, 21))
+KAPPAS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 def votes(predictions: Array, classes: int) -> Array:

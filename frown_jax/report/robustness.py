@@ -104,6 +104,10 @@ def oriented(table: pd.DataFrame, outcomes: Outcomes) -> pd.DataFrame:
     return out
 
 
+def _width(table: pd.DataFrame) -> int:
+    return max(len(str(m)) for m in table["method"]) + 2
+
+
 def _lines(title: str, lines: Sequence[str], file: str) -> list[str]:
     rest = [f"  ... and {len(lines) - _LINES} more in {file}"] if len(lines) > _LINES else []
     return ["", title, "-" * len(title), *lines[:_LINES], *rest]
@@ -111,23 +115,23 @@ def _lines(title: str, lines: Sequence[str], file: str) -> list[str]:
 
 def multiverse_text(table: pd.DataFrame) -> str:
     """A line a method and claim: in how many analyses each verdict is reached."""
-    lines = []
+    lines, wide = [], _width(table)
     for _, row in multiverse.survival(table).iterrows():
         n = row["analyses"]
         counts = {v: round(n * row[v.replace(" ", "_")]) for v in multiverse.VERDICTS}
         told = ", ".join(f"{v} {k}" for v, k in counts.items() if k)
         what = f"{row['claim']}{', ' + row['attribute'] if row['attribute'] else ''}"
-        lines.append(f"  {row['method']:<28}{what:<24}{n:>4} analyses: {told}")
+        lines.append(f"  {row['method']:<{wide}}{what:<24}{n:>4} analyses: {told}")
     return "\n".join(_lines("verdicts over all defensible analyses", lines, "survival.csv")) + "\n"
 
 
 def small_cells_text(table: pd.DataFrame) -> str:
     """A line a method: the cell that is most probably the worst."""
-    lines = []
+    lines, wide = [], _width(table)
     for method, own in table.dropna(subset=["p_worst"]).groupby("method", sort=False):
         row = own.iloc[int(own["p_worst"].to_numpy().argmax())]
         lines.append(
-            f"  {method:<28}{row['group']} (n = {row['n']}): {row['shrunken']:.3f} [{row['lower']:.3f}, "
+            f"  {method:<{wide}}{row['group']} (n = {row['n']}): {row['shrunken']:.3f} [{row['lower']:.3f}, "
             f"{row['upper']:.3f}], the worst cell with probability {row['p_worst']:.2f}"
         )
     return "\n".join(_lines("the cell that is most probably the worst", lines, "small_cells.csv")) + "\n"
@@ -135,7 +139,7 @@ def small_cells_text(table: pd.DataFrame) -> str:
 
 def arbitrariness_text(table: pd.DataFrame) -> str:
     """A line a method and attribute: the most and the least consistent group."""
-    lines = []
+    lines, wide = [], _width(table)
     for (method, attribute), own in table.dropna(subset=["consistency"]).groupby(["method", "attribute"], sort=False):
         value = own["consistency"].to_numpy()
         ends = own.iloc[sorted({int(value.argmin()), int(value.argmax())}, key=lambda i: value[i])]
@@ -143,18 +147,18 @@ def arbitrariness_text(table: pd.DataFrame) -> str:
             f"{r['group'] or EVERYBODY} {r['consistency']:.3f} [{r['lower']:.3f}, {r['upper']:.3f}] (n = {r['n']})"
             for _, r in ends.iterrows()
         ]
-        lines.append(f"  {method:<28}{attribute or EVERYBODY:<12}{' to '.join(told)}")
+        lines.append(f"  {method:<{wide}}{attribute or EVERYBODY:<12}{' to '.join(told)}")
     title = "self-consistency: the chance that two seeds agree about an image"
     return "\n".join(_lines(title, lines, "consistency.csv")) + "\n"
 
 
 def label_text(table: pd.DataFrame) -> str:
     """A line a method and pair of groups: the gap, what errors make of it, and when its sign is lost."""
-    lines = []
+    lines, wide = [], _width(table)
     for _, row in table.iterrows():
         alike = f"{row['alike']:.3f}" if np.isfinite(row["alike"]) else "not possible"
         lines.append(
-            f"  {row['method']:<20}{row['attribute']}, {row['group']} over {row['other']}: {row['gap']:.3f}; "
+            f"  {row['method']:<{wide}}{row['attribute']}, {row['group']} over {row['other']}: {row['gap']:.3f}; "
             f"{row['rate']:.1%} wrong: {alike} if alike, [{row['lower']:.3f}, {row['upper']:.3f}] at worst; "
             f"may be none from {row['sign_lost_at']:.1%} on"
         )

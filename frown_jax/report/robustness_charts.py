@@ -93,7 +93,7 @@ def curve_chart(table: pd.DataFrame) -> Chart:
               scale=alt.Scale(zero=False, nice=False, padding=8))  # fmt: skip
     rest = {c: "" for c in ("verdict", "groups", "measure", "seeds", "control", "threshold") if c in table}
     tooltip = told({"method": "", "difference": "+.3f", "lower": "+.3f", "upper": "+.3f", **rest})
-    span = base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(
+    span = base.mark_rule(strokeWidth=1).encode(
         x=x, y=alt.Y("lower:Q", title="method minus control; above 0 is better"), y2="upper:Q", color=_verdict()
     )
     shape = alt.Shape(
@@ -219,11 +219,11 @@ def abstention_chart(table: pd.DataFrame) -> Chart:
     base = alt.Chart(source()).transform_filter(chosen(*options))
     x = alt.X("answered:Q", scale=alt.Scale(domain=[0, 1], reverse=True), axis=alt.Axis(format=".0%"),
               title="share that is answered")  # fmt: skip
-    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, 1]), title="accuracy of what is answered")
+    y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False), title="accuracy of what is answered")
     colour = alt.Color("group:N", sort=None, title=None, scale=alt.Scale(range=[*PALETTE[:6], *PALETTE[7:]]))
     lines = base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour, order="kappa:Q")
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
-        x=x, y=y, color=colour, shape=alt.Shape("group:N", sort=None, title=None),
+        x=x, y=y, color=colour, shape=alt.Shape("group:N", sort=None, legend=None),
         tooltip=told({"group": "", "kappa": ".2f", "answered": ".1%", "accuracy": ".3f", "n": ","},
                      kappa="consistency of at least"),
     )  # fmt: skip
