@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -159,14 +160,32 @@ def _label_errors(test: Outcomes) -> dict[str, float | np.ndarray]:
     return out
 
 
-def _robust(run: RunDir, test: Outcomes, validation: Outcomes | None, settings: Settings) -> str:
+def _controls(test: Outcomes) -> tuple[str, ...]:
+    """What --controls says.
+
+    Raises:
+      OutcomesError: there is no such method.
+    """
+    methods = list(dict.fromkeys(test.runs["method"]))
+    for name in _CONTROLS.value or ():
+        if name not in methods:
+            raise OutcomesError(f"--controls: there is no method {name!r}; there are {', '.join(map(str, methods))}")
+    return tuple(_CONTROLS.value or ((_CONTROL.value,) if _CONTROL.value else ()))
+
+
+def _robust(
+    run: RunDir,
+    test: Outcomes,
+    validation: Outcomes | None,
+    settings: Settings,
+    errors: Mapping[str, float | np.ndarray],
+) -> str:
     """Writes what was asked for beyond the analysis, and returns the text to print."""
     shown = ""
     tables: dict[str, pd.DataFrame] = {}
     if _MULTIVERSE.value:
-        controls = tuple(_CONTROLS.value or ()) or ((settings.control,) if settings.control else ())
         varied = multiverse.Settings(
-            controls, level=settings.bootstrap.level, resamples=min(settings.bootstrap.resamples, 1000),
+            _controls(test), level=settings.bootstrap.level, resamples=min(settings.bootstrap.resamples, 1000),
             seed=settings.bootstrap.seed,
         )  # fmt: skip
         tables["multiverse"] = multiverse.multiverse(test, validation, varied)
@@ -181,8 +200,8 @@ def _robust(run: RunDir, test: Outcomes, validation: Outcomes | None, settings: 
         tables["consistency"] = arbitrariness.consistency(test, level=settings.bootstrap.level)
         tables["abstention"] = arbitrariness.abstention(test)
         shown += robustness.arbitrariness_text(tables["consistency"])
-    if _LABEL_ERROR.value:
-        tables["label_sensitivity"] = label_sensitivity.sensitivity(test, _label_errors(test), settings.scored)
+    if errors:
+        tables["label_sensitivity"] = label_sensitivity.sensitivity(test, errors, settings.scored)
         shown += robustness.label_text(tables["label_sensitivity"])
     for name, table in tables.items():
         run.write_csv(f"{name}.csv", table)
@@ -201,6 +220,8 @@ def _main(arguments: list[str]) -> None:
         splits = ", ".join(map(str, table["split"].unique())) if "split" in table else "none"
         raise OutcomesError(f"--split={_SPLIT.value}: {path} has no such rows; its splits are {splits}")
     validation = load(table, _VALIDATION.value, attributes, _CLASSES.value) if "split" in table else None
+    errors = _label_errors(test)
+    _controls(test)  # a wrong name is said before the analysis, not after it
     settings = Settings(
         control=_CONTROL.value,
         crossed=_CROSSED.value,
@@ -232,7 +253,7 @@ def _main(arguments: list[str]) -> None:
         run, test, validation, settings, split=_SPLIT.value if "split" in table else ""
     )
     run.write_json("settings.json", dataclasses.asdict(settings))
-    print(shown + _robust(run, test, validation, settings))
+    print(shown + _robust(run, test, validation, settings, errors))
     logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)
 
 

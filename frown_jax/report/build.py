@@ -256,7 +256,7 @@ def _labels(section: SectionWriter, run: Stored) -> None:
         "Band: what the gap may be if that share of each group's labels is wrong, whichever they are. Dashed: if "
         "errors have nothing to do with the answers. Red: where the gap may be none. Sampling error comes on top."
     )
-    section.chart("label-errors", robustness_charts.label_chart(table), "A gap, if group labels are wrong", "pair")
+    section.chart("label-errors", robustness_charts.label_chart(table), "A gap, if group labels are wrong")
 
 
 def _training(section: SectionWriter, run: Stored) -> None:
