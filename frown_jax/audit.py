@@ -4,6 +4,7 @@
   python -m frown_jax.audit predictions.parquet --control=baseline --margin=.01
   python -m frown_jax.audit predictions.parquet --primary=accuracy,accuracy:race:African-American
   python -m frown_jax.audit runs/baseline-faces-0a1b2c3d/predictions.parquet
+  python -m frown_jax.audit predictions.parquet --small_cells --multiverse --arbitrariness --label_error=race:0.05
 
 The file has a row per image (and run): y_true (or emotion, label); y_pred (or prediction) or probabilities p_<class>,
 or both; the attributes. Optional: method and seed (several runs), id (which image; needed with several runs), subject
@@ -11,20 +12,23 @@ or both; the attributes. Optional: method and seed (several runs), id (which ima
 Units: y_true_AU1 (1, 0, blank: not known), y_pred_AU1 or p_AU1, and so on.
 
 Prints a summary and leaves all tables as CSV in --out: results, summary, comparisons, levelling, ranks, choices.
-docs/metrics.md explains every metric, docs/statistics.md the intervals and tests.
+docs/metrics.md explains every metric, docs/statistics.md the intervals and tests; docs/small_cells.md and
+docs/robustness.md what --small_cells, --multiverse, --arbitrariness and --label_error add.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from absl import flags, logging
 
 from frown_jax import schema
 from frown_jax.errors import OutcomesError
-from frown_jax.metrics import predictions_table
+from frown_jax.metrics import arbitrariness, label_sensitivity, multiverse, predictions_table, small_cells
 from frown_jax.metrics.analysis import AnalysisSettings
 from frown_jax.metrics.bootstrap import Bootstrap
 from frown_jax.metrics.catalogue import PRIMARY
@@ -32,7 +36,7 @@ from frown_jax.metrics.outcomes import Outcomes
 from frown_jax.metrics.plan import SCORED
 from frown_jax.metrics.resample import draws_subjects
 from frown_jax.metrics.verdicts import MARGIN
-from frown_jax.report import files
+from frown_jax.report import files, robustness
 from frown_jax.runs.directory import RunDir
 from frown_jax.runtime import cache, command
 
@@ -77,6 +81,24 @@ _BY_SUBJECT = flags.DEFINE_bool(
     "by_subject", None, "Draw subjects with all their images; by default if a column subject names some twice."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the resamples.")
+_MULTIVERSE = flags.DEFINE_bool(
+    "multiverse", False, "Count in which share of all defensible analyses each method's gain or loss holds."
+)
+_CONTROLS = flags.DEFINE_list(
+    "controls", None, "Controls that --multiverse compares with, one at a time; by default the one control."
+)
+_SMALL_CELLS = flags.DEFINE_bool(
+    "small_cells", False, "Estimate the accuracy of small cells from all cells together, beside the raw values."
+)
+_ARBITRARINESS = flags.DEFINE_bool(
+    "arbitrariness", False, "Count how often two seeds of a method disagree about an image, by group."
+)
+_LABEL_ERROR = flags.DEFINE_list(
+    "label_error",
+    None,
+    "Attributes with a rate of wrong labels, 'race:0.05', or with a CSV file of P(label | true group), "
+    "'race:errors.csv', whose rows are true groups and whose columns are labels: what the gaps may then be.",
+)
 _OUT = flags.DEFINE_string("out", "", "Folder of the tables; by default FILE-audit beside the file.")
 
 
@@ -132,6 +154,76 @@ def load(table: pd.DataFrame, split: str, attributes: dict, classes: list[str] |
     return None if table.empty else predictions_table.outcomes(table, attributes, classes)
 
 
+def _label_errors(test: Outcomes) -> dict[str, float | np.ndarray]:
+    """What --label_error says, by attribute.
+
+    Raises:
+      OutcomesError: an attribute that is not audited, or no rate and no matrix.
+    """
+    out: dict[str, float | np.ndarray] = {}
+    for part in _LABEL_ERROR.value or ():
+        name, colon, text = part.partition(":")
+        if not colon or name not in test.attributes:
+            raise OutcomesError(
+                f"--label_error={part}: attribute:rate or attribute:file.csv, of {', '.join(test.attributes) or 'none'}"
+            )
+        path = pathlib.Path(text)
+        matrix = None
+        if path.suffix == ".csv":
+            table = read_table(path)
+            matrix = table.set_index(table.columns[0])
+        out[name] = robustness.error_of(text, matrix, test.attributes[name].vocabulary)
+    return out
+
+
+def _controls(test: Outcomes) -> tuple[str, ...]:
+    """What --controls says.
+
+    Raises:
+      OutcomesError: there is no such method.
+    """
+    methods = list(dict.fromkeys(test.runs["method"]))
+    for name in _CONTROLS.value or ():
+        if name not in methods:
+            raise OutcomesError(f"--controls: there is no method {name!r}; there are {', '.join(map(str, methods))}")
+    return tuple(_CONTROLS.value or ((_CONTROL.value,) if _CONTROL.value else ()))
+
+
+def _robust(
+    run: RunDir,
+    test: Outcomes,
+    validation: Outcomes | None,
+    settings: AnalysisSettings,
+    errors: Mapping[str, float | np.ndarray],
+) -> str:
+    """Writes what was asked for beyond the analysis, and returns the text to print."""
+    shown = ""
+    tables: dict[str, pd.DataFrame] = {}
+    if _MULTIVERSE.value:
+        varied = multiverse.MultiverseSettings(
+            _controls(test), level=settings.bootstrap.level, resamples=min(settings.bootstrap.resamples, 1000),
+            seed=settings.bootstrap.seed,
+        )  # fmt: skip
+        tables["multiverse"] = multiverse.multiverse(test, validation, varied)
+        tables["survival"] = multiverse.survival(tables["multiverse"])
+        shown += robustness.multiverse_text(tables["multiverse"])
+    if _SMALL_CELLS.value:
+        tables["small_cells"] = small_cells.estimates(
+            test, level=settings.bootstrap.level, seed=settings.bootstrap.seed
+        )
+        shown += robustness.small_cells_text(tables["small_cells"])
+    if _ARBITRARINESS.value:
+        tables["consistency"] = arbitrariness.consistency(test, level=settings.bootstrap.level)
+        tables["abstention"] = arbitrariness.abstention(test)
+        shown += robustness.arbitrariness_text(tables["consistency"])
+    if errors:
+        tables["label_sensitivity"] = label_sensitivity.sensitivity(test, errors, settings.scored)
+        shown += robustness.label_text(tables["label_sensitivity"])
+    for name, table in tables.items():
+        run.write_csv(f"{name}.csv", table)
+    return shown
+
+
 def _main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         command.fail("give one file of predictions (--help tells more)")
@@ -144,6 +236,8 @@ def _main(arguments: list[str]) -> None:
         splits = ", ".join(map(str, table["split"].unique())) if "split" in table else "none"
         raise OutcomesError(f"--split={_SPLIT.value}: {path} has no such rows; its splits are {splits}")
     validation = load(table, _VALIDATION.value, attributes, _CLASSES.value) if "split" in table else None
+    errors = _label_errors(test)
+    _controls(test)  # a wrong name is said before the analysis, not after it
     settings = AnalysisSettings(
         control=_CONTROL.value,
         crossed=_CROSSED.value,
@@ -177,7 +271,7 @@ def _main(arguments: list[str]) -> None:
         run, test, validation, settings, split=_SPLIT.value if "split" in table else ""
     )
     run.write_json("settings.json", dataclasses.asdict(settings))
-    print(shown)
+    print(shown + _robust(run, test, validation, settings, errors))
     logging.info("%s written to %s", ", ".join(f"{n}.csv" for n in found.tables()), out)
 
 

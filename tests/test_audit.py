@@ -66,6 +66,33 @@ def test_an_audit_finds_what_was_planted(tmp_path):
     assert s["mean"] == pytest.approx(right.mean())
 
 
+def test_what_is_asked_for_beyond_the_analysis(tmp_path):
+    path, matrix = tmp_path / "predictions.csv", tmp_path / "errors.csv"
+    _predictions(n=400).to_csv(path, index=False)
+    matrix.write_text("true,f,m\nf,0.9,0.1\nm,0.2,0.8\n")
+    done = _audit(
+        path, "--attributes=race,sex", "--resamples=100", "--crossed=1", "--small_cells", "--multiverse",
+        "--arbitrariness", f"--label_error=race:0.05,sex:{matrix}",
+    )  # fmt: skip
+    out = tmp_path / "predictions-audit"
+    tables = {f.stem: pd.read_csv(f, keep_default_na=False, na_values=[""]) for f in out.glob("*.csv")}
+    survival = tables["survival"].set_index(["method", "claim", "attribute"])
+    assert survival.loc[("fair", "worst group", "race"), "gain"] > 0.9
+    assert len(tables["multiverse"]) == tables["survival"]["analyses"].sum()
+    cells = tables["small_cells"].query("n > 0")
+    assert ((cells["lower"] < cells["shrunken"]) & (cells["shrunken"] < cells["upper"])).all()
+    assert tables["consistency"].query("method == 'plain' and attribute == 'race' and n > 0")["consistency"].min() > 0.5
+    assert set(tables["abstention"]["kappa"]) == {round(0.1 * i, 1) for i in range(11)}
+    labels = tables["label_sensitivity"]
+    assert labels.query("attribute == 'race'")["rate"].unique().tolist() == [0.05]
+    wrong = labels.query("attribute == 'sex'")["rate"]
+    assert wrong.between(0.1, 0.2).all()  # what the matrix makes wrong of half women and half men
+    race = labels.query("attribute == 'race' and method == 'plain'").iloc[0]
+    assert race["lower"] < race["gap"] < race["upper"] and 0 < race["sign_lost_at"] < 1
+    for title in ("all defensible analyses", "most probably the worst", "two seeds agree", "labels are wrong"):
+        assert title in done.stdout
+
+
 def test_one_model_of_a_vendor(tmp_path):
     path = tmp_path / "vendor.tsv"
     table = _predictions(methods=("vendor",), seeds=1).query("split == 'test'")
@@ -102,6 +129,13 @@ def test_action_units(tmp_path):
         (lambda t: t, ["--control=none"], "there is no method 'none'; there are plain, fair"),
         (lambda t: t, ["--scored=races"], "--scored=races: 'studies', 'all', or attribute:group|group"),
         (lambda t: t, ["--attributes=sex", "--scored=sex:x|f"], "attribute 'sex' has no group 'x'"),
+        (
+            lambda t: t,
+            ["--attributes=sex", "--resamples=2", "--label_error=race:0.1"],
+            "--label_error=race:0.1: attrib",
+        ),
+        (lambda t: t, ["--attributes=sex", "--resamples=2", "--label_error=sex:much"], "'much' is neither a rate"),
+        (lambda t: t, ["--attributes=sex", "--multiverse", "--controls=x"], "there is no method 'x'"),
         (lambda t: t.drop(columns="id").iloc[:-1], [], "with several runs a column id tells"),
     ],
 )

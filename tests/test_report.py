@@ -153,7 +153,7 @@ def test_what_is_drawn_is_what_is_stored(grid):
 
 def test_every_choice_has_something_to_draw(grid):
     drawings = charts_of(grid[1])
-    assert len(drawings) == 13
+    assert len(drawings) == 20
     for name, (spec, table, options) in drawings.items():
         combined = table[list(options["signals"])].drop_duplicates()
         full = np.prod([table[c].nunique() for c in options["signals"]])

@@ -262,9 +262,8 @@ def steadied(parts: Sequence[Variances], shared: Array | None = None) -> Varianc
 
 def _tails(low: Array, high: Array, level: float) -> Array:
     """How far below and above the estimate its errors lie: [2], to be taken from the estimate."""
-    return np.array(
-        [quantiles(high[:, None], [(1 + level) / 2])[0, 0], quantiles(low[:, None], [(1 - level) / 2])[0, 0]]
-    )
+    upper, lower = np.array([(1 + level) / 2]), np.array([(1 - level) / 2])
+    return np.array([quantiles(high[:, None], upper)[0, 0], quantiles(low[:, None], lower)[0, 0]])
 
 
 def _worth(mean: Array, trials: Array, half: Array, v: Variances, alone: Array, images: bool, z: float) -> Array:

@@ -8,5 +8,6 @@ __all__ = [
     "files",
     "folder",
     "occurrences",
+    "robustness",
     "style",
 ]

@@ -16,6 +16,8 @@ from frown_jax.report import (
     groups,
     page,
     published,
+    robustness,
+    robustness_charts,
     training,
 )
 from frown_jax.report.comparing import title
@@ -205,6 +207,63 @@ def _predictions(section: SectionWriter, run: Stored) -> None:
     section.chart("reliability", chart, "Calibration by group: how often it is right when it is how sure", "attribute")
 
 
+def _small_cells(section: SectionWriter, run: Stored) -> None:
+    test = robustness.stored_outcomes(run)
+    if test is None or not test.attributes:
+        section.say("It takes predictions of one class an image, and an attribute.")
+        return
+    section.say(
+        "A small cell's own interval is wide. The shrunken one borrows from cells of the same groups; it holds on "
+        "average over cells, and is too sure of one that is unlike all others. P(worst): that no cell is worse."
+    )
+    chart = robustness_charts.cell_chart(robustness_charts.cell_rows(robustness.cells(test)))
+    section.chart("small-cells", chart, "Accuracy of every cell, raw and borrowing strength")
+
+
+def _multiverse(section: SectionWriter, run: Stored) -> None:
+    test = robustness.stored_outcomes(run)
+    if test is None or len(run.methods) < 2:
+        section.say("It takes predictions of one class an image, and two methods.")
+        return
+    table = robustness.analyses(test, robustness.stored_outcomes(run, "val"))
+    section.say(
+        f"All {len(table):,} analyses that differ in groups, measure and seeds. They share images and seeds, so a "
+        "share of them is no probability: a small one says that a finding is one of choices."
+    )
+    chart = robustness_charts.survival_chart(robustness_charts.survival_rows(table))
+    section.chart("multiverse", chart, "In which share of its analyses each method helps", "about")
+    chart = robustness_charts.curve_chart(robustness_charts.curve_rows(table))
+    section.chart("multiverse-curve", chart, "Every analysis of a method, with its interval", "method")
+    chart = robustness_charts.choice_chart(robustness.by_choice(table))
+    section.chart("multiverse-choices", chart, "Which choice makes the finding")
+
+
+def _arbitrariness(section: SectionWriter, run: Stored) -> None:
+    test = robustness.stored_outcomes(run)
+    if test is None or len(test.runs) == test.runs["method"].nunique():
+        section.say("It takes predictions of one class an image, and two seeds of a method.")
+        return
+    agree, abstain = robustness.seeds_agree(test)
+    section.say("Models that differ in nothing but their seed: what one of them says of a person, another may not.")
+    section.chart("consistency", robustness_charts.consistency_chart(agree), "How often two seeds agree, by group",
+                  "attribute")  # fmt: skip
+    section.chart("abstention", robustness_charts.abstention_chart(abstain),
+                  "Accuracy of the majority that answers only where seeds agree", "attribute")  # fmt: skip
+
+
+def _labels(section: SectionWriter, run: Stored) -> None:
+    test = robustness.stored_outcomes(run)
+    table = robustness.label_errors(test) if test is not None and test.attributes else pd.DataFrame()
+    if table.empty:
+        section.say("It takes predictions of one class an image, and two groups to compare.")
+        return
+    section.say(
+        "Band: what the gap may be if that share of each group's labels is wrong, whichever they are. Dashed: if "
+        "errors have nothing to do with the answers. Red: where the gap may be none. Sampling error comes on top."
+    )
+    section.chart("label-errors", robustness_charts.label_chart(table), "A gap, if group labels are wrong")
+
+
 def _training(section: SectionWriter, run: Stored) -> None:
     if run.curves.empty:
         section.say("metrics.jsonl is missing: there are no curves.")
@@ -272,7 +331,11 @@ SECTIONS: dict[str, Fill] = {
     "Levelling up or down": _levelling,
     "Ranks and selection": _selection,
     "Groups": _groups,
+    "Small cells": _small_cells,
     "Confusion and calibration": _predictions,
+    "Choices of analysis": _multiverse,
+    "Seeds that disagree": _arbitrariness,
+    "Wrong group labels": _labels,
     "Training": _training,
     "The studies": _studies,
     "Explanations": _explanations,

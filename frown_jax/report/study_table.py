@@ -199,9 +199,9 @@ The smallest true gain in accuracy that an exact McNemar test at 5 % finds 4 tim
 The best F by race and by age is {_best(table, "F_race")}'s and {_best(table, "F_age")}'s, and the lowest accuracy
 {table["accuracy"].min():.3f}, that of {table["model"].iloc[int(table["accuracy"].argmin())]}: F rewards levelling down,
 and is never read here without the worst group's accuracy. All accuracies are whole numbers of {n:,} images to the
-digits printed, which the command checks. One run each: by the rules of [statistics.md](statistics.md) every gain for the
-protected cells is "cannot tell", since none rests on six images that differ, and nothing here says what another seed
-would give.
+digits printed, which the command checks. One run each: by the rules of [statistics.md](statistics.md) every gain for
+the protected cells is "cannot tell", since none rests on six images that differ, and nothing here says what another
+seed would give.
 """
 
 
