@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate",
     "predict",
     "convert",
+    "plan",
     "notebook",
 }
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))

@@ -42,6 +42,7 @@ __all__ = [
     "outcomes",
     "permutation",
     "plan",
+    "planning",
     "predictions_table",
     "read_outcomes",
     "resample",
