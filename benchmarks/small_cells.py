@@ -22,6 +22,7 @@ from frown_jax.metrics import small_cells
 from frown_jax.metrics.intervals import wilson
 
 _DATASETS = flags.DEFINE_integer("datasets", 400, "Simulated data sets of each design.", lower_bound=1)
+_ONLY = flags.DEFINE_string("only", "", "Part of the names of the designs that are simulated; by default all are.")
 _DRAWS = flags.DEFINE_integer("draws", 400, "Draws of each posterior.", lower_bound=100)
 RAFDB = (len(schema.RACES), len(schema.GENDERS), len(schema.AGES))
 _BINS = ((0, 0, "none"), (1, 9, "1 to 9"), (10, 49, "10 to 49"), (50, 10**9, "50 or more"))
@@ -105,10 +106,10 @@ def simulate(name: str, datasets: int, draws: int) -> tuple[pd.DataFrame, dict]:
         n, effective, mean = small_cells.effective_counts(right, cell, len(truth), person)
         hits = np.clip(np.nan_to_num(mean) * effective, 0, effective)
         low, high = wilson(hits, effective)
-        found = small_cells.posterior(effective, hits, levels_of(sizes), draws, i)
-        lower, upper = np.quantile(found.accuracy, [0.025, 0.975], axis=0)
+        found, accuracy = small_cells.borrowed(right, cell, levels_of(sizes), person, draws, i)
+        lower, upper = np.quantile(accuracy, [0.025, 0.975], axis=0)
         frame = pd.DataFrame({"dataset": i, "n": n, "apart": truth == truth.min()})
-        for kind, ends, value in (("raw", (low, high), mean), ("shrunken", (lower, upper), found.accuracy.mean(0))):
+        for kind, ends, value in (("raw", (low, high), mean), ("shrunken", (lower, upper), accuracy.mean(0))):
             frame[f"{kind} covers"] = (ends[0] <= truth) & (truth <= ends[1])
             frame[f"{kind} width"] = ends[1] - ends[0]
             frame[f"{kind} error"] = (value - truth) ** 2
@@ -140,7 +141,7 @@ def by_size(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(_: list[str]) -> None:
-    for name in DESIGNS:
+    for name in (n for n in DESIGNS if _ONLY.value in n):
         rows, worst = simulate(name, _DATASETS.value, _DRAWS.value)
         print(f"{name}\n{by_size(rows).to_string(index=False, float_format='{:.3f}'.format, na_rep='')}")
         if name.endswith("80 %"):

@@ -164,3 +164,20 @@ def test_intervals_hold_cells_drawn_from_the_model():
         low, high = np.quantile(found.accuracy, [0.025, 0.975], axis=0)
         held.append((low <= truth) & (truth <= high))
     assert np.mean(held) > 0.9
+
+
+def test_what_seeds_move_together_widens_all_cells_alike():
+    rng = np.random.default_rng(3)
+    right = (rng.random((4, 3000)) < np.array([0.6, 0.66, 0.74, 0.8])[:, None]).astype(float)
+    shared = small_cells.shared_variance(right)
+    # The variance of four means whose spread is 0.088, over 4; images' own chance is taken off.
+    assert shared == pytest.approx(right.mean(1).var(ddof=1) / 4, rel=0.05)
+    assert small_cells.shared_variance(right[:1]) == 0
+    cells = np.arange(3000) % 3
+    own = small_cells.effective_counts(right, cells, 3, shared=False)[1]
+    assert (own > 5 * small_cells.effective_counts(right, cells, 3)[1]).all()
+    draws = special.expit(rng.normal(0.8, 0.05, (4000, 3)))
+    moved = small_cells.moved_together(draws, shared, 4, rng)
+    assert moved.std() > 3 * draws.std()
+    assert np.corrcoef(moved.T)[0, 1] > 0.9  # all of them, together
+    assert small_cells.moved_together(draws, 0.0, 1, rng) is draws

@@ -212,7 +212,7 @@ def _weighted(
 
 
 def effective_counts(
-    right: Array, codes: Array, cells: int, subjects: Array | None = None
+    right: Array, codes: Array, cells: int, subjects: Array | None = None, shared: bool = True
 ) -> tuple[Array, Array, Array]:
     """Images, effective images and accuracy of each cell, [C] each.
 
@@ -226,6 +226,7 @@ def effective_counts(
       codes: int [N], the cell of each image; others than 0 to C - 1 are in none.
       cells: C.
       subjects: int [N]; None if every image is of somebody else.
+      shared: whether what a run moves all cells by together counts; `moved_together` adds it otherwise.
 
     Returns:
       n, effective n and the mean over runs; NaN where a cell is empty.
@@ -240,7 +241,7 @@ def effective_counts(
     people, weight = _people(right.mean(0) - mean[codes], codes, cells, person, mean)
     out = np.minimum(n / weight, people)
     if len(right) > 1:
-        out = _with_runs(out, right, per_run, codes, n, mean)
+        out = _with_runs(out, right, per_run, codes, n, mean, shared)
     return n, np.where(n > 0, out, 0.0), np.where(n > 0, mean, np.nan)
 
 
@@ -264,12 +265,43 @@ def _people(residual: Array, codes: Array, cells: int, person: Array, mean: Arra
     return people, 1 + (frames - 1) * rho
 
 
-def _with_runs(effective: Array, right: Array, per_run: Array, codes: Array, n: Array, mean: Array) -> Array:
+def shared_variance(right: Array) -> float:
+    """Variance of the mean over runs that comes of what each run moves all images by together, of right [R, N]."""
+    runs, n = right.shape
+    if runs < 2 or not n:
+        return 0.0
+    by_chance = float(right.var(0, ddof=1).sum()) / n**2
+    return max(float(right.mean(1).var(ddof=1)) - by_chance, 0.0) / runs
+
+
+def moved_together(accuracy: Array, shared: float, runs: int, rng: np.random.Generator) -> Array:
+    """Draws [S, C] of cells' accuracies, with what all of them may be off by together because runs are few.
+
+    Args:
+      accuracy: draws that know nothing of it.
+      shared: of `shared_variance`.
+      runs: from which that was estimated.
+      rng: of the draws.
+    """
+    if not shared:
+        return accuracy
+    freedom = (runs - 1) * ((accuracy.var(0) + shared) / shared) ** 2
+    factor = stats.t.ppf(0.975, freedom) / stats.norm.ppf(0.975)
+    overall = float(accuracy.mean())
+    shift = rng.normal(size=(len(accuracy), 1)) * np.sqrt(shared) * factor / max(overall * (1 - overall), 0.01)
+    return special.expit(special.logit(np.clip(accuracy, 1e-9, 1 - 1e-9)) + shift)
+
+
+def _with_runs(
+    effective: Array, right: Array, per_run: Array, codes: Array, n: Array, mean: Array, shared: bool
+) -> Array:
     """Effective counts that also know that another training run would give other answers."""
     runs = len(right)
     # What runs differ by beyond what they would for these images alone, each with its own chance.
     chance = np.bincount(codes, weights=right.var(0, ddof=1), minlength=len(n)) / np.maximum(n, 1) ** 2
     between = max(float((n * (per_run.var(0, ddof=1) - chance)).sum() / n.sum()), 0.0) / runs
+    if not shared:
+        between = max(between - shared_variance(right), 0.0)
     full = effective > 0
     one = (mean * n + 1) / (n + 2)
     one = one * (1 - one)  # a cell that is all right still has a variance
@@ -323,12 +355,12 @@ def estimates(
     methods, members = members_of(outcomes.runs)
     frames = []
     for method, own in zip(methods, members, strict=True):
-        n, effective, mean = effective_counts(right[own[own >= 0]], codes, len(cells.names), outcomes.subjects)
-        hits = np.nan_to_num(mean) * effective
-        low, high = wilson(np.clip(hits, 0, effective), effective, level)
-        found = posterior(effective, np.clip(hits, 0, effective), levels, draws, seed)
+        runs = right[own[own >= 0]]
+        n, effective, mean = effective_counts(runs, codes, len(cells.names), outcomes.subjects)
+        low, high = wilson(np.clip(np.nan_to_num(mean) * effective, 0, effective), effective, level)
+        found, accuracy = borrowed(runs, codes, levels, outcomes.subjects, draws, seed)
         tail = (1 - level) / 2
-        lower, upper = np.quantile(found.accuracy, [tail, 1 - tail], axis=0)
+        lower, upper = np.quantile(accuracy, [tail, 1 - tail], axis=0)
         frames.append(
             pd.DataFrame(
                 {
@@ -340,7 +372,7 @@ def estimates(
                     "raw": mean,
                     "raw_lower": low,
                     "raw_upper": high,
-                    "shrunken": found.accuracy.mean(0),
+                    "shrunken": accuracy.mean(0),
                     "lower": lower,
                     "upper": upper,
                     "p_worst": _worst(found.accuracy, cells.scored & (n > 0)),
@@ -350,6 +382,28 @@ def estimates(
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def borrowed(
+    right: Array, codes: Array, levels: Array, subjects: Array | None = None, draws: int = 2000, seed: int = 0
+) -> tuple[Posterior, Array]:
+    """The posterior of cells' accuracies from the answers of a method's runs.
+
+    Args:
+      right, codes, subjects: as in `effective_counts`.
+      levels: as in `posterior`.
+      draws: S.
+      seed: of the draws.
+
+    Returns:
+      The posterior of how cells differ, for comparisons among them; and draws [S, C] that also know that all of them
+      may be off together, for intervals.
+    """
+    _, own, mean = effective_counts(right, codes, len(levels), subjects, shared=False)
+    found = posterior(own, np.clip(np.nan_to_num(mean) * own, 0, own), levels, draws, seed)
+    inside = (codes >= 0) & (codes < len(levels))
+    shared = shared_variance(right[:, inside])
+    return found, moved_together(found.accuracy, shared, len(right), np.random.default_rng([seed, 1]))
 
 
 def _worst(accuracy: Array, compared: Array) -> Array:
