@@ -21,6 +21,7 @@ from frown_jax.metrics.variance import Resampled
 
 Array = np.ndarray
 _POWER = 0.8
+_EXACT = 5000  # images up to which the exact test's power is summed; beyond, the normal one is as good
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,5 +271,5 @@ def _detectable(
         method, attribute, group = (str(table[c].iloc[at]) for c in ("method", "attribute", "group"))
         chosen = inside[attribute, group]
         a, b = right[members[methods.index(method), 0]][chosen], right[members[base, 0]][chosen]
-        if len(a):
+        if 0 < len(a) <= _EXACT:
             table.loc[at, "detectable"] = minimum_detectable_effect(len(a), float(b.mean()), float((a == b).mean()))

@@ -233,7 +233,7 @@ class Deviations:
         at = np.searchsorted(self._rows, extreme.bases)
         drawn = [d[:, at] for d in self._of_seeds]
         variance = np.nan_to_num(_variance(np.mean(drawn, 0), 0))
-        alike = self._if_alike(extreme, variance)
+        alike, _ = self._if_alike(extreme, variance)
         lacking = np.maximum(alike - variance, 0)
         if (lacking > 0).any():
             more = np.random.default_rng(0).normal(size=drawn[0].shape) * np.sqrt(lacking)
@@ -241,8 +241,11 @@ class Deviations:
         self._kept[extreme.row] = drawn, np.sqrt(variance + lacking)
         return self._kept[extreme.row]
 
-    def _if_alike(self, extreme: Extreme, variance: Array) -> Array:
-        """Variances of the groups' means at the values that they may in truth have, [T, K, G]; 0 if no proportions."""
+    def _if_alike(self, extreme: Extreme, variance: Array) -> tuple[Array, Array]:
+        """Variances [T, K, G] of the groups' means at the values that they may in truth have, and if all are equal.
+
+        0 where they are no proportions.
+        """
         n, p = self._worth[extreme.bases], self.means(extreme)
         fine = (n > 0) & np.isfinite(p)
         n, p = np.where(fine, n, 1), np.where(fine, p, 0)
@@ -258,7 +261,7 @@ class Deviations:
         effect = (n * variance).sum(-1, keepdims=True) / np.maximum((n * of(p)).sum(-1, keepdims=True), 1e-12)
         centre = _spread_of_truth(np.where(fine, p, np.nan), effect * of(common + 0 * p))
         centre = np.clip(np.nan_to_num(centre), 0, 1)
-        return effect * np.maximum(of(inner(centre)), of(inner(p)))
+        return effect * np.maximum(of(inner(centre)), of(inner(p))), effect * of(common + 0 * p)
 
     def means(self, extreme: Extreme) -> Array:
         """The groups' means over seeds, [T, K, G]."""
@@ -276,5 +279,13 @@ class Deviations:
 
     def by_chance(self, extreme: Extreme) -> ByChance:
         """The noise floor of a gap."""
-        drawn, errors = self._of(extreme)
-        return by_chance(extreme, self._values[:, extreme.bases], drawn, errors**2)
+        at = np.searchsorted(self._rows, extreme.bases)
+        drawn = [d[:, at] for d in self._of_seeds]
+        variance = np.nan_to_num(_variance(np.mean(drawn, 0), 0))
+        _, equal = self._if_alike(extreme, variance)
+        if (equal > 0).any():  # proportions: as they would vary around one value
+            equal = np.where(equal > 0, equal, variance)
+            more = np.random.default_rng(0).normal(size=drawn[0].shape) * np.sqrt(np.where(variance > 0, 0, equal))
+            scale = np.sqrt(np.where(variance > 0, equal / np.maximum(variance, 1e-30), 1))
+            drawn, variance = [d * scale + more for d in drawn], equal
+        return by_chance(extreme, self._values[:, extreme.bases], drawn, variance)
