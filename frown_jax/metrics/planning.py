@@ -24,14 +24,14 @@ def power(
       level: 1 minus the test's error.
 
     Returns:
-      0 to 1, from Student's t with (S - 1) (v / v_seeds)^2 degrees of freedom (Satterthwaite 1946).
+      0 to 1, from Student's noncentral t with (S - 1) (v / v_seeds)^2 degrees of freedom (Satterthwaite 1946).
     """
     count = np.asarray(count, float)
     of_seeds = seeds / count
     total = images + of_seeds + both / count
     df = np.clip(np.maximum(count - 1, 1) * (total / np.maximum(of_seeds, 1e-12 * total + 1e-300)) ** 2, 1, 1e6)
     reach, away = stats.t.ppf((1 + level) / 2, df), np.abs(effect) / np.sqrt(np.maximum(total, 1e-300))
-    return stats.t.sf(reach - away, df) + stats.t.cdf(-reach - away, df)
+    return stats.nct.sf(reach, df, away) + stats.nct.cdf(-reach, df, away)
 
 
 def plan(comparisons: pd.DataFrame, effect: float, wanted: float = 0.8, level: float = 0.95) -> pd.DataFrame:
