@@ -142,8 +142,11 @@ def _run(_: list[str]) -> None:
         watchers.append(watchers_runs.WeightsAndBiases(_WANDB.value, workdir, config))
     if _EXECUTOR.value == "slurm":
         job = job_jobs.prepare(config, points, workdir, overrides, pretrain.initial)
-        if not job.run.is_finished and not cluster.train(job):
-            return
+        while not job.run.is_finished:
+            if not cluster.train(job):
+                return
+            if not job.go_on():
+                break
         trained = job.collect(watchers)
     else:
         trained = job_jobs.train(config, points, workdir, overrides, pretrain.initial, watchers)
