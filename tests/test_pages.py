@@ -116,7 +116,7 @@ def test_an_explanation_takes_names_as_text(tmp_path, monkeypatch):
     everywhere = np.full((len(data), len(data.classes) + len(regions.PARTS), 1250), 255, np.uint8)
     found = regions.Regions(data.classes, everywhere, np.tile(regions.ALIGNED.astype(np.float32), (len(data), 1, 1)))
     method = Method.of("EpsilonPlus", "")
-    options = explaining.Options(method, (), 0, 2, 0, (), "bwr", "", contrasts.Settings(20, 20))
+    options = explaining.Options(method, (), 0, 2, 0, (), "bwr", "", contrasts.ContrastSettings(20, 20))
     config = types.SimpleNamespace(name=HOSTILE[6])
     page = parsed(explaining.explain([networks], data, config, pd.DataFrame(), found, tmp_path, options).read_text())
     assert page.of("h1") == [({}, f"Explanations of {names[0]}, {names[1]}")]
