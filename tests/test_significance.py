@@ -143,3 +143,10 @@ def test_against_control_says_what_is_wrong():
         significance.against_control(table.drop_duplicates("seed"), "erm")
     with pytest.raises(ValueError, match="no column 'value'"):
         significance.against_control(table.drop(columns="value"), "a")
+
+
+@pytest.mark.parametrize(
+    "pair", [([0.4] * 4, [0.5] * 4), ([0.3, 0.3, 0.5, 0.5], [0.4] * 4), ([0.3, 0.3, 0.5, 0.5], [0.6, 0.6, 0.2, 0.2])]
+)
+def test_levene_says_nothing_where_all_values_lie_equally_far_from_their_median(pair):
+    assert np.isnan(significance.levene(*map(np.array, pair)))

@@ -140,7 +140,8 @@ def levene(method: Array, control: Array) -> float:
 
     Returns:
       p-value; NaN with fewer than three values of either (two lie equally far from their median, so that the test would
-      see no variance to compare with), a zero mean, or no spread at all.
+      see no variance to compare with), a zero mean, or where all values of a method lie equally far from their median,
+      in both: there too is no variance to compare with.
     """
     groups = []
     for values in (method, control):
@@ -149,7 +150,7 @@ def levene(method: Array, control: Array) -> float:
         if len(v) < _FEWEST_FOR_SPREAD or v.mean() == 0:
             return float("nan")
         groups.append(v / v.mean())
-    if all(np.ptp(g) == 0 for g in groups):
+    if all(np.ptp(np.abs(g - np.median(g))) < 1e-12 for g in groups):
         return float("nan")
     return float(stats.levene(*groups, center="median").pvalue)
 
