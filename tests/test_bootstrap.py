@@ -182,18 +182,23 @@ def test_undefined_resamples_are_counted():
     assert found.undefined[0, at] == pytest.approx((59 / 60) ** 60, abs=0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # 1 minute; the only test of intervals on thousands of data sets
 def test_intervals_cover():
-    table = coverage.cells(2000)
-    assert table["coverage"].between(0.93, 0.97).all(), table
+    table = pd.DataFrame(coverage.cells(1500))
+    table["coverage"] = table["held"] / table["of"]
+    # Wilson's interval itself is a little short for small groups that are nearly always right.
+    assert table["coverage"].between(0.905, 0.995).all(), table
+    assert table.query("accuracy < 0.9")["coverage"].between(0.915, 0.995).all(), table
+    assert table["coverage"].mean() == pytest.approx(0.95, abs=0.01)
     # Gaps between groups: never too narrow, where plain quantiles hold a gap of 0 half of the time.
-    gaps = coverage.gaps(1000).query("metric == 'accuracy_difference'")
-    assert gaps["coverage"].between(0.93, 1).all(), gaps
+    gaps = pd.DataFrame(coverage.extremes(200)).query("metric == 'accuracy_difference'")
+    assert ((gaps["held"] / gaps["of"]) > 0.9).all(), gaps
 
 
-@pytest.mark.slow
-def test_tests_hold_their_level():
-    one = coverage.level(400, 1, 0.0, permutations=199)
-    assert (one[["bootstrap", "permutation"]] < 0.085).all(axis=None), one
-    many = coverage.level(300, 16, 0.1)
-    assert (many[["bootstrap", "sign flips over seeds"]] < 0.09).all(axis=None), many
+@pytest.mark.slow  # 1 minute; the only test of levels on hundreds of pairs of equal methods
+@pytest.mark.parametrize(("seeds", "moves"), [(1, 0.0), (4, 0.03)])
+def test_tests_hold_their_level(seeds, moves):
+    datasets = 200
+    found = pd.concat(coverage.level(coverage.Grid(seeds=seeds, moves=moves), datasets))
+    share = found.groupby("value of")["rejects"].mean()
+    assert (share < 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / datasets)).all(), share
