@@ -15,6 +15,7 @@ from frown_jax.report import (
     chart,
     comparing,
     groups,
+    noise,
     published,
     stored,
 )
@@ -153,7 +154,7 @@ def test_what_is_drawn_is_what_is_stored(grid):
 
 def test_every_choice_has_something_to_draw(grid):
     drawings = charts_of(grid[1])
-    assert len(drawings) == 20
+    assert len(drawings) == 21
     for name, (spec, table, options) in drawings.items():
         combined = table[list(options["signals"])].drop_duplicates()
         full = np.prod([table[c].nunique() for c in options["signals"]])
@@ -306,3 +307,27 @@ def test_contrasts_that_are_not_tested_are_not_shown(tmp_path):
     run = stored.read(drawn(tmp_path / "run"))
     run.tables["contrasts"]["p_holm"] = np.nan
     assert set(action_units.contrasts(run)["verdict"]) == {"cannot tell"}
+
+
+def test_noise_is_divided_by_what_it_comes_of():
+    """Hand-worked: variances 9, 16 and 0 make shares of .36, .64 and 0; one seed says nothing of seeds."""
+    table = pd.DataFrame(
+        {
+            "method": ["a", "b", "a"],
+            "metric": "accuracy",
+            "attribute": "",
+            "group": "",
+            "target": "",
+            "n": 50,
+            "family": ["primary", "primary", "exploratory"],
+            "seeds": [4, 1, 4],
+            "sd_images": 0.03,
+            "sd_seeds": 0.04,
+            "sd_both": 0.0,
+        }
+    )
+    found = noise.sources(table)
+    assert found["method"].tolist() == ["a"] * 3
+    np.testing.assert_allclose(found["share"], [0.36, 0.64, 0])
+    np.testing.assert_allclose(found["variance"], [9e-4, 16e-4, 0])
+    assert noise.lines(table) == ["the noise of accuracy comes of: 36% images, 64% seeds, 0% seed and image together"]

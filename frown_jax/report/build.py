@@ -14,6 +14,7 @@ from frown_jax.report import (
     action_units,
     comparing,
     groups,
+    noise,
     page,
     published,
     robustness,
@@ -130,6 +131,10 @@ def _differences(section: SectionWriter, run: Stored) -> None:
             said = ", ".join(f"{count[v]:,} {v}" for v in VERDICTS if v in count)
             section.say(f"{name.capitalize()}, {len(own):,} differences, most of them exploratory: {said}.")
             section.chart(f"difference-{name}", comparing.difference_chart(own), caption, "attribute")
+    if len(parts := noise.sources(table)):
+        section.say("More seeds remove what comes of seeds, more images what comes of images; what is left is luck.")
+        chart = robustness_charts.noise_chart(parts)
+        section.chart("noise", chart, "Where the noise of each difference comes from")
 
 
 def _tradeoffs(section: SectionWriter, run: Stored) -> None:

@@ -7,10 +7,12 @@ import pandas as pd
 
 from frown_jax.metrics.multiverse import VERDICTS
 from frown_jax.report.chart import Chart, choices, chosen, parameters, source, told
+from frown_jax.report.noise import SOURCES
 from frown_jax.report.style import GAIN, LOSS, METHOD, PALETTE
 
 _STEP = 19  # pixels of a line of text
 _COLOURS = [GAIN, LOSS, PALETTE[2], "#9a9a9a"]
+_SOURCES = list(SOURCES.values())
 _ZERO = alt.InlineData(values=[{"zero": 0}])
 
 
@@ -256,4 +258,40 @@ def label_chart(table: pd.DataFrame) -> Chart:
         .encode(x="none from:Q")
     )
     drawing = alt.layer(band, zero, now, alike, dots, lost).add_params(*parameters(options)).properties(height=260)
+    return Chart(drawing, table, options)
+
+
+def noise_chart(table: pd.DataFrame) -> Chart:
+    """Each method's bar is as long as the variance of its difference, and divided by what that comes of.
+
+    Args:
+      table: of `noise.sources`.
+    """
+    options = choices(table, "value")
+    drawing = (
+        alt.Chart(source())
+        .transform_filter(chosen(*options))
+        .mark_bar(size=11)
+        .encode(
+            x=alt.X("variance:Q", title="variance of the difference from the control", axis=alt.Axis(format=".1e")),
+            y=alt.Y("method:N", sort=list(dict.fromkeys(table["method"])), title=None),
+            color=alt.Color(
+                "source:N",
+                scale=alt.Scale(domain=_SOURCES, range=[PALETTE[0], PALETTE[1], PALETTE[4]]),
+                title="comes of",
+            ),
+            order=alt.Order("rank:Q"),
+            tooltip=[
+                alt.Tooltip("method:N"),
+                alt.Tooltip("source:N"),
+                alt.Tooltip("share:Q", format=".0%"),
+                alt.Tooltip("sd:Q", format=".4f", title="standard deviation"),
+                alt.Tooltip("seeds:Q"),
+                alt.Tooltip("n:Q", format=",", title="images"),
+            ],
+        )
+        .transform_calculate(rank=f"indexof({_SOURCES}, datum.source)")
+        .add_params(*parameters(options))
+        .properties(height=alt.Step(_STEP))
+    )
     return Chart(drawing, table, options)

@@ -10,6 +10,7 @@ import pandas as pd
 from frown_jax.metrics.analysis import Analysis
 from frown_jax.metrics.plan import SEPARATOR, TINY
 from frown_jax.metrics.verdicts import GAIN, LOSS, PRIMARY, VERDICTS
+from frown_jax.report import noise
 from frown_jax.report.findings import findings, tests_made
 
 _OVERALL = (
@@ -96,6 +97,7 @@ def _method(part: pd.DataFrame, name: str, level: float, split: str) -> list[str
 def _comparisons(table: pd.DataFrame, control: str) -> list[str]:
     title = f"against {control}: paired differences"
     lines = ["", title, "-" * len(title), *(f"  {line}" for line in findings(table)), f"  {tests_made(table)}"]
+    lines += [f"  {line}" for line in noise.lines(table)]
     permuted = table["p_permutation"].notna().any()
     head = f"  {'':<50}{'n':>7} {'control':>8} {'method':>8} {'change':>7}  {'interval':<17} {'p':>5}"
     lines += ["", head + (f" {'p perm':>6}" if permuted else "") + "  visible  verdict"]
