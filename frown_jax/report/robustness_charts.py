@@ -20,6 +20,28 @@ def _verdict() -> alt.Color:
     return alt.Color("verdict:N", scale=alt.Scale(domain=list(VERDICTS), range=_COLOURS), title=None)
 
 
+def _shares_chart(
+    table: pd.DataFrame, options: dict[str, tuple[str, ...]], line: str, sort: list[str] | None, title: str
+) -> Chart:
+    """The verdicts' shares as a stacked bar for each value of the column `line`."""
+    drawing = (
+        alt.Chart(source())
+        .transform_filter(chosen(*options))
+        .mark_bar()
+        .encode(
+            x=alt.X("share:Q", stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"),
+                    title=title),
+            y=alt.Y(f"{line}:N", sort=sort, title=None, axis=alt.Axis(labelLimit=330)),
+            color=_verdict(),
+            order=alt.Order("place:Q"),
+            tooltip=told({line: "", "verdict": "", "share": ".0%", "n": ","}, n="analyses"),
+        )
+        .add_params(*parameters(options))
+        .properties(height=alt.Step(_STEP))
+    )  # fmt: skip
+    return Chart(drawing, table, options)
+
+
 def survival_chart(table: pd.DataFrame) -> Chart:
     """In which share of its analyses each method reaches which verdict, a bar a method.
 
@@ -27,22 +49,8 @@ def survival_chart(table: pd.DataFrame) -> Chart:
       table: about, method, verdict, share, n; a row for each verdict.
     """
     options = choices(table, "about")
-    drawing = (
-        alt.Chart(source())
-        .transform_filter(chosen(*options))
-        .mark_bar()
-        .encode(
-            x=alt.X("share:Q", stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"),
-                    title="share of the analyses"),
-            y=alt.Y("method:N", sort=list(dict.fromkeys(table["method"])), title=None, axis=alt.Axis(labelLimit=330)),
-            color=_verdict(),
-            order=alt.Order("place:Q"),
-            tooltip=told({"method": "", "verdict": "", "share": ".0%", "n": ","}, n="analyses"),
-        )
-        .add_params(*parameters(options))
-        .properties(height=alt.Step(_STEP))
-    )  # fmt: skip
-    return Chart(drawing, table, options)
+    sort = list(dict.fromkeys(table["method"]))
+    return _shares_chart(table, options, "method", sort, "share of the analyses")
 
 
 def survival_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -118,22 +126,7 @@ def choice_chart(table: pd.DataFrame) -> Chart:
     """
     table = _claims_first(table.assign(place=[VERDICTS.index(v) for v in table["verdict"]]))
     options = choices(table, "about", "method")
-    drawing = (
-        alt.Chart(source())
-        .transform_filter(chosen(*options))
-        .mark_bar()
-        .encode(
-            x=alt.X("share:Q", stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"),
-                    title="share of the analyses with this choice"),
-            y=alt.Y("choice:N", sort=None, title=None, axis=alt.Axis(labelLimit=330)),
-            color=_verdict(),
-            order=alt.Order("place:Q"),
-            tooltip=told({"choice": "", "verdict": "", "share": ".0%", "n": ","}, n="analyses"),
-        )
-        .add_params(*parameters(options))
-        .properties(height=alt.Step(_STEP))
-    )  # fmt: skip
-    return Chart(drawing, table, options)
+    return _shares_chart(table, options, "choice", None, "share of the analyses with this choice")
 
 
 def cell_rows(table: pd.DataFrame) -> pd.DataFrame:
